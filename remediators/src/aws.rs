@@ -1,0 +1,272 @@
+//! The AWS clients of one run, and the lock that keeps them to what was declared.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use aws_config::SdkConfig;
+use aws_smithy_runtime_api::{
+    box_error::BoxError,
+    client::{
+        interceptors::{
+            Intercept, SharedInterceptor,
+            context::{
+                BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+                FinalizerInterceptorContextRef,
+            },
+        },
+        orchestrator::Metadata,
+        runtime_components::RuntimeComponents,
+    },
+};
+use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
+use serde::{Deserialize, Serialize};
+
+use crate::{Action, Erased, Key, error::request_id};
+
+/// How far a run may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// The declared reads, nothing else.
+    Plan,
+    /// The reads, and the writes of a fix.
+    Apply,
+    /// All of these, and what only the way back needs.
+    Undo,
+}
+
+/// Credentials, Region, endpoints and HTTP client of one account and Region, before a run narrows them.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// The SDK's shared configuration.
+    pub config: SdkConfig,
+    /// Whether S3 is addressed as `endpoint/bucket`, as emulators need it, not `bucket.endpoint`.
+    pub path_style: bool,
+}
+
+impl Connection {
+    /// A connection to AWS, or to whatever endpoint `config` names.
+    pub fn new(config: SdkConfig) -> Self {
+        let path_style = config.endpoint_url().is_some();
+        Self { config, path_style }
+    }
+}
+
+/// The AWS clients of one run: one account, one Region, one remediator, one [`Access`].
+///
+/// Every client carries the same lock: an operation that is not among the remediator's declared actions
+/// for this access is refused in the process, before it is serialized or signed, and every call that goes
+/// out is recorded.
+pub struct Aws {
+    connection: Connection,
+    key: Key,
+    gate: Gate,
+    #[cfg(feature = "s3")]
+    s3: OnceLock<aws_sdk_s3::Client>,
+    #[cfg(feature = "s3")]
+    s3control: OnceLock<aws_sdk_s3control::Client>,
+    #[cfg(feature = "ec2")]
+    ec2: OnceLock<aws_sdk_ec2::Client>,
+    #[cfg(feature = "cognito")]
+    cognito: OnceLock<aws_sdk_cognitoidentityprovider::Client>,
+}
+
+impl Aws {
+    /// The clients for a run of `remediator` on `key`.
+    pub fn new(connection: Connection, key: Key, remediator: &dyn Erased, access: Access) -> Self {
+        let gate = Gate(Arc::new(GateInner { allowed: remediator.actions(access), calls: Mutex::default() }));
+        Self {
+            connection,
+            key,
+            gate,
+            #[cfg(feature = "s3")]
+            s3: OnceLock::new(),
+            #[cfg(feature = "s3")]
+            s3control: OnceLock::new(),
+            #[cfg(feature = "ec2")]
+            ec2: OnceLock::new(),
+            #[cfg(feature = "cognito")]
+            cognito: OnceLock::new(),
+        }
+    }
+
+    /// The resource that this run is about.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Every call that was made so far, in order of their start.
+    pub fn calls(&self) -> Vec<Call> {
+        self.gate.0.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Amazon S3.
+    #[cfg(feature = "s3")]
+    pub fn s3(&self) -> &aws_sdk_s3::Client {
+        self.s3.get_or_init(|| {
+            let config = aws_sdk_s3::config::Builder::from(&self.connection.config)
+                .force_path_style(self.connection.path_style)
+                .interceptor(self.gate.clone())
+                .build();
+            aws_sdk_s3::Client::from_conf(config)
+        })
+    }
+
+    /// The account-wide settings of S3.
+    #[cfg(feature = "s3")]
+    pub fn s3control(&self) -> &aws_sdk_s3control::Client {
+        self.s3control.get_or_init(|| {
+            let config = aws_sdk_s3control::config::Builder::from(&self.connection.config)
+                .interceptor(self.gate.clone())
+                .build();
+            aws_sdk_s3control::Client::from_conf(config)
+        })
+    }
+
+    /// Amazon EC2.
+    #[cfg(feature = "ec2")]
+    pub fn ec2(&self) -> &aws_sdk_ec2::Client {
+        self.ec2.get_or_init(|| {
+            let config = aws_sdk_ec2::config::Builder::from(&self.connection.config)
+                .interceptor(self.gate.clone())
+                .build();
+            aws_sdk_ec2::Client::from_conf(config)
+        })
+    }
+
+    /// Cognito user pools.
+    #[cfg(feature = "cognito")]
+    pub fn cognito(&self) -> &aws_sdk_cognitoidentityprovider::Client {
+        self.cognito.get_or_init(|| {
+            let config = aws_sdk_cognitoidentityprovider::config::Builder::from(&self.connection.config)
+                .interceptor(self.gate.clone())
+                .build();
+            aws_sdk_cognitoidentityprovider::Client::from_conf(config)
+        })
+    }
+}
+
+/// One API call of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// The service's IAM prefix, such as `s3`.
+    pub service: String,
+    /// The API operation, such as `PutBucketVersioning`.
+    pub operation: String,
+    /// AWS's request id, once it has answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// The HTTP status of the last answer; `None` if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+}
+
+/// A call that was stopped in the process.
+#[derive(Debug)]
+pub(crate) struct Blocked(String);
+
+impl fmt::Display for Blocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is not among the calls that this run may make", self.0)
+    }
+}
+
+impl std::error::Error for Blocked {}
+
+#[derive(Clone, Debug)]
+struct Gate(Arc<GateInner>);
+
+#[derive(Debug)]
+struct GateInner {
+    allowed: Vec<Action>,
+    calls: Mutex<Vec<Call>>,
+}
+
+/// Where the call that is under way stands in [`GateInner::calls`].
+#[derive(Clone, Copy, Debug)]
+struct Index(usize);
+
+impl Storable for Index {
+    type Storer = StoreReplace<Self>;
+}
+
+impl Gate {
+    fn with_call(&self, cfg: &ConfigBag, change: impl FnOnce(&mut Call)) {
+        let mut calls = self.0.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(call) = cfg.load::<Index>().and_then(|index| calls.get_mut(index.0)) {
+            change(call);
+        }
+    }
+}
+
+// `read_before_serialization` is the first hook that knows the operation: client interceptors run
+// `read_before_execution` before the operation's own configuration (and with it `Metadata`) is there.
+#[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
+impl Intercept for Gate {
+    fn name(&self) -> &'static str {
+        "redress::Gate"
+    }
+
+    fn read_before_serialization(
+        &self,
+        _: &BeforeSerializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let (service, operation) = match cfg.load::<Metadata>() {
+            Some(known) => (prefix(known.service()), known.name().to_owned()),
+            None => ("unknown", "unknown".to_owned()),
+        };
+        if !self.0.allowed.iter().any(|action| action.covers(service, &operation)) {
+            return Err(Blocked(format!("{service}:{operation}")).into());
+        }
+        let mut calls = self.0.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        cfg.interceptor_state().store_put(Index(calls.len()));
+        calls.push(Call { service: service.to_owned(), operation, request_id: None, status: None });
+        Ok(())
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.with_call(cfg, |call| tracing::trace!(call.service, call.operation, "calling"));
+        Ok(())
+    }
+
+    fn read_after_execution(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(response) = context.response() {
+            self.with_call(cfg, |call| {
+                call.request_id = request_id(response);
+                call.status = Some(response.status().as_u16());
+            });
+        }
+        Ok(())
+    }
+}
+
+impl From<Gate> for SharedInterceptor {
+    fn from(gate: Gate) -> Self {
+        Self::new(gate)
+    }
+}
+
+/// The IAM prefix of a service, from the name that the SDK knows it by. An unknown one matches no action.
+fn prefix(service: &str) -> &'static str {
+    match service {
+        // S3's account-wide calls are checked as `s3:` actions as well.
+        "S3" | "S3 Control" => "s3",
+        "EC2" => "ec2",
+        "Cognito Identity Provider" => "cognito-idp",
+        _ => "unknown",
+    }
+}

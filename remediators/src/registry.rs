@@ -1,0 +1,19 @@
+//! Every remediator there is.
+
+use crate::Erased;
+
+/// All remediators, sorted by name. A new one is a line here and a `mod` line in its service's folder.
+pub const REGISTRY: &[&dyn Erased] = &[
+    #[cfg(feature = "s3")]
+    &crate::s3::enable_versioning::EnableVersioning,
+];
+
+/// The remediator of this name.
+pub fn find(name: &str) -> Option<&'static dyn Erased> {
+    REGISTRY.iter().copied().find(|remediator| remediator.spec().name == name)
+}
+
+/// The remediators that serve this control, given in its canonical spelling.
+pub fn serving(control: &str) -> impl Iterator<Item = &'static dyn Erased> {
+    REGISTRY.iter().copied().filter(move |remediator| remediator.spec().controls.contains(&control))
+}

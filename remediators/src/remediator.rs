@@ -1,0 +1,455 @@
+//! The contract of a remediator, and the form in which the engine holds one.
+
+use std::{collections::BTreeMap, fmt::Debug, future::Future, pin::Pin};
+
+use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, schema_for};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{
+    Access, Action, Aws, Error, ErrorKind, Facts, Implied, Key, KindInfo, Misplaced, Resource, Result,
+    Sighting,
+};
+
+/// One fix for one kind of resource.
+///
+/// The engine calls the functions in this order, and owns everything between them:
+///
+/// 1. [`observe`](Self::observe) reads the live state; [`plan`](Self::plan) decides.
+/// 2. A dry run ends here. A real run takes the lease, records its intent, observes once more and goes on
+///    only if the state still equals the plan's `from`.
+/// 3. [`apply`](Self::apply) makes the change; [`check`](Self::check) is polled until the plan for what it
+///    sees is empty.
+/// 4. Undo asks [`undo`](Self::undo) for the target, given the recorded states, and goes the same way.
+///
+/// # What must hold
+/// - `plan` and `undo` are pure: no calls, no clock, no randomness.
+/// - `apply` is safe to repeat after a crash at any point within, and writes nothing beyond `from → to`.
+/// - `State` is a stored format: records of old versions stay readable (`#[serde(default)]` on new fields).
+///   It holds all that the remediator may alter and nothing secret, in a normal form, since AWS re-orders.
+pub trait Remediator: Send + Sync + 'static {
+    /// Name, controls, worst risk, IAM actions, documentation.
+    const SPEC: Spec;
+
+    /// The kind of resource it works on.
+    type Resource: Resource;
+
+    /// What a rule may set. Unknown fields are refused; every field has a safe default.
+    type Params: DeserializeOwned + Serialize + Default + JsonSchema + Send + Sync;
+
+    /// All of the resource that this remediator may alter, so that it can be put back.
+    type State: Serialize + DeserializeOwned + Clone + PartialEq + Debug + Send + Sync;
+
+    /// Reads the live state.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] where the resource does not exist; anything else as AWS said it.
+    fn observe(aws: &Aws, at: &Self::Resource) -> impl Future<Output = Result<Self::State>> + Send;
+
+    /// Decides what should change. Pure.
+    fn plan(now: &Self::State, ask: &Ask<'_, Self::Params>) -> Plan<Self::State>;
+
+    /// Makes the change. Safe to repeat after a crash at any point within.
+    ///
+    /// # Errors
+    /// As AWS said it.
+    fn apply(
+        aws: &Aws,
+        at: &Self::Resource,
+        change: &Change<Self::State>,
+    ) -> impl Future<Output = Result<()>> + Send;
+
+    /// Reads what [`apply`](Self::apply) has made. Differs from `observe` only where a change moves the
+    /// resource to another id.
+    ///
+    /// # Errors
+    /// As those of `observe`.
+    fn check(
+        aws: &Aws,
+        at: &Self::Resource,
+        change: &Change<Self::State>,
+    ) -> impl Future<Output = Result<Self::State>> + Send {
+        let _ = change;
+        Self::observe(aws, at)
+    }
+
+    /// Where the way back leads, given what a run made of `change.from` and what is there now. Pure.
+    ///
+    /// Puts back only what the run changed; a change of somebody else's beside it stays.
+    fn undo(change: &Change<Self::State>, now: &Self::State) -> Undo<Self::State> {
+        whole(change, now)
+    }
+
+    /// Whether the engine keeps the time since when it has seen this state without interruption, and
+    /// gives it to `plan` as [`Ask::since`].
+    fn aging(now: &Self::State) -> bool {
+        let _ = now;
+        false
+    }
+
+    /// Whether the plan for this control depends on the control's parameters in Security Hub, so that
+    /// they are asked for when the finding brings none.
+    fn wants_control_params(control: &str, params: &Self::Params) -> bool {
+        let _ = (control, params);
+        false
+    }
+}
+
+/// What stands beside a remediator's code: its name, and what people and IAM must know of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// `service.verb_phrase`; reads well after "will".
+    pub name: &'static str,
+    /// Counts up when the meaning of its plan or its state changes. Plan files name it.
+    pub version: u32,
+    /// The controls it serves, canonical spelling.
+    pub controls: &'static [&'static str],
+    /// The worst that any plan of its can bring.
+    pub risk: Risk,
+    /// What changes, in a sentence or two.
+    pub what: &'static str,
+    /// Who will notice, and how.
+    pub who_notices: &'static str,
+    /// How undo works, and what can't be had back.
+    pub way_back: &'static str,
+    /// Actions needed to observe. What [`Resource::inspect`] reads is added by itself.
+    pub reads: &'static [Action],
+    /// Actions that a fix needs besides.
+    pub writes: &'static [Action],
+    /// Actions that only the way back needs.
+    pub undo: &'static [Action],
+    /// Actions that AWS checks without a call of ours.
+    pub implied: &'static [Implied],
+}
+
+/// The worst that can come of a change.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, Default,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Risk {
+    /// Nobody notices.
+    None,
+    /// The bill grows.
+    #[default]
+    Cost,
+    /// Somebody may lose access that they used.
+    Access,
+    /// Something may stop working for a while.
+    Downtime,
+    /// Something can't be had back.
+    Loss,
+}
+
+impl Risk {
+    /// The name in rules, records and documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Cost => "cost",
+            Self::Access => "access",
+            Self::Downtime => "downtime",
+            Self::Loss => "loss",
+        }
+    }
+}
+
+/// What is asked of a plan.
+#[derive(Debug)]
+pub struct Ask<'a, P> {
+    /// The control that failed, canonical spelling.
+    pub control: &'a str,
+    /// The rule's parameters.
+    pub params: &'a P,
+    /// The control's parameters: those of the finding, else those that Security Hub names; `None` where
+    /// neither is known.
+    pub control_params: Option<&'a BTreeMap<String, Vec<String>>>,
+    /// When the run started.
+    pub at: Timestamp,
+    /// Since when the state has been one that [`Remediator::aging`] watches; `None` where that is new.
+    pub since: Option<Timestamp>,
+    /// Whether a person asked for this very finding.
+    pub by_person: bool,
+}
+
+/// The rule of a remediator that has nothing to set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoParams {}
+
+/// What a remediator decides.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Plan<S> {
+    /// There is nothing to change.
+    Compliant,
+    /// This should change.
+    Change(Proposal<S>),
+    /// Not yet; nothing is written until then.
+    Wait {
+        /// The earliest time at which the plan can differ.
+        until: Timestamp,
+        /// What is waited for.
+        why: String,
+    },
+    /// This must not be changed by us.
+    Refuse(String),
+}
+
+/// A change as proposed by a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proposal<S> {
+    /// The state to reach.
+    pub to: S,
+    /// The worst that can come of this very change; never above the remediator's declared risk.
+    pub risk: Risk,
+    /// What whoever decides should know, a sentence each.
+    pub notes: Vec<String>,
+}
+
+impl<S> Plan<S> {
+    /// A change without remarks.
+    pub fn change(to: S, risk: Risk) -> Self {
+        Self::Change(Proposal { to, risk, notes: Vec::new() })
+    }
+
+    /// The same plan with its states in another form.
+    fn map<T>(self, form: impl FnOnce(S) -> Result<T>) -> Result<Plan<T>> {
+        Ok(match self {
+            Self::Compliant => Plan::Compliant,
+            Self::Change(Proposal { to, risk, notes }) => {
+                Plan::Change(Proposal { to: form(to)?, risk, notes })
+            }
+            Self::Wait { until, why } => Plan::Wait { until, why },
+            Self::Refuse(why) => Plan::Refuse(why),
+        })
+    }
+}
+
+/// A change: the state before it and the state it leads to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change<S> {
+    /// What was seen when it was planned.
+    pub from: S,
+    /// What it makes of it.
+    pub to: S,
+}
+
+/// What undo decides.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Undo<S> {
+    /// What the run changed is already as it was.
+    Nothing,
+    /// This puts it back.
+    To {
+        /// The state to reach.
+        to: S,
+        /// What can't be had back, or what else to know.
+        notes: Vec<String>,
+    },
+    /// There is no way back, or somebody has changed the same part since.
+    Refuse(String),
+}
+
+/// Undo for a state that is one value: back to `from`, if it still is what the run left.
+pub fn whole<S: Clone + PartialEq>(change: &Change<S>, now: &S) -> Undo<S> {
+    if *now == change.from {
+        Undo::Nothing
+    } else if *now == change.to {
+        Undo::To { to: change.from.clone(), notes: Vec::new() }
+    } else {
+        Undo::Refuse("it has been changed since: it is neither as it was nor as the run left it".to_owned())
+    }
+}
+
+/// A future that can be held behind `dyn`.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What is asked of a plan, with the rule's parameters as they stand in the rule.
+#[derive(Clone, Copy, Debug)]
+pub struct RawAsk<'a> {
+    /// See [`Ask::control`].
+    pub control: &'a str,
+    /// The rule's parameters; `null` for none.
+    pub params: &'a Value,
+    /// See [`Ask::control_params`].
+    pub control_params: Option<&'a BTreeMap<String, Vec<String>>>,
+    /// See [`Ask::at`].
+    pub at: Timestamp,
+    /// See [`Ask::since`].
+    pub since: Option<Timestamp>,
+    /// See [`Ask::by_person`].
+    pub by_person: bool,
+}
+
+/// A remediator whose types are gone: states and parameters are JSON, as they stand in records and rules.
+///
+/// Undo runs from a record, perhaps years later and in another process; so the engine works on this form
+/// only. There is one implementation, for every [`Remediator`].
+pub trait Erased: Send + Sync + 'static {
+    /// See [`Remediator::SPEC`].
+    fn spec(&self) -> &'static Spec;
+    /// See [`Resource::KIND`].
+    fn kind(&self) -> &'static KindInfo;
+    /// The JSON schema of the rule's parameters.
+    fn params_schema(&self) -> Schema;
+    /// Whether a rule's parameters can be read; the error names the field.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`].
+    fn check_params(&self, params: &Value) -> Result<()>;
+    /// See [`Resource::locate`].
+    ///
+    /// # Errors
+    /// What does not agree.
+    fn locate(&self, seen: &Sighting<'_>) -> Result<Key, Misplaced>;
+    /// See [`Resource::inspect`].
+    fn inspect<'a>(&'a self, aws: &'a Aws, tags: bool) -> BoxFuture<'a, Result<Facts>>;
+    /// See [`Remediator::observe`].
+    fn observe<'a>(&'a self, aws: &'a Aws) -> BoxFuture<'a, Result<Value>>;
+    /// See [`Remediator::plan`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] where state or parameters can't be read.
+    fn plan(&self, now: &Value, ask: &RawAsk<'_>) -> Result<Plan<Value>>;
+    /// See [`Remediator::apply`].
+    fn apply<'a>(&'a self, aws: &'a Aws, change: &'a Change<Value>) -> BoxFuture<'a, Result<()>>;
+    /// See [`Remediator::check`].
+    fn check<'a>(&'a self, aws: &'a Aws, change: &'a Change<Value>) -> BoxFuture<'a, Result<Value>>;
+    /// See [`Remediator::undo`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] where a stored state can't be read.
+    fn undo(&self, change: &Change<Value>, now: &Value) -> Result<Undo<Value>>;
+    /// See [`Remediator::aging`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] where the state can't be read.
+    fn aging(&self, now: &Value) -> Result<bool>;
+    /// See [`Remediator::wants_control_params`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] where the parameters can't be read.
+    fn wants_control_params(&self, control: &str, params: &Value) -> Result<bool>;
+
+    /// Every IAM action that `access` opens, those of the resource type included.
+    fn actions(&self, access: Access) -> Vec<Action> {
+        let spec = self.spec();
+        let mut actions = [self.kind().reads, spec.reads].concat();
+        if access >= Access::Apply {
+            actions.extend(spec.writes);
+            actions.extend(spec.implied.iter().map(|implied| implied.action));
+        }
+        if access >= Access::Undo {
+            actions.extend(spec.undo);
+        }
+        actions
+    }
+}
+
+impl<R: Remediator> Erased for R {
+    fn spec(&self) -> &'static Spec {
+        const { &R::SPEC }
+    }
+
+    fn kind(&self) -> &'static KindInfo {
+        const { &R::Resource::KIND }
+    }
+
+    fn params_schema(&self) -> Schema {
+        schema_for!(R::Params)
+    }
+
+    fn check_params(&self, params: &Value) -> Result<()> {
+        params_of::<R>(params).map(drop)
+    }
+
+    fn locate(&self, seen: &Sighting<'_>) -> Result<Key, Misplaced> {
+        R::Resource::locate(seen)
+    }
+
+    fn inspect<'a>(&'a self, aws: &'a Aws, tags: bool) -> BoxFuture<'a, Result<Facts>> {
+        Box::pin(async move { resource_of::<R>(aws.key())?.inspect(aws, tags).await })
+    }
+
+    fn observe<'a>(&'a self, aws: &'a Aws) -> BoxFuture<'a, Result<Value>> {
+        Box::pin(async move { to_json(&R::observe(aws, &resource_of::<R>(aws.key())?).await?) })
+    }
+
+    fn plan(&self, now: &Value, ask: &RawAsk<'_>) -> Result<Plan<Value>> {
+        let params = params_of::<R>(ask.params)?;
+        let ask = Ask {
+            control: ask.control,
+            params: &params,
+            control_params: ask.control_params,
+            at: ask.at,
+            since: ask.since,
+            by_person: ask.by_person,
+        };
+        R::plan(&state_of::<R>(now)?, &ask).map(|state| to_json(&state))
+    }
+
+    fn apply<'a>(&'a self, aws: &'a Aws, change: &'a Change<Value>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { R::apply(aws, &resource_of::<R>(aws.key())?, &change_of::<R>(change)?).await })
+    }
+
+    fn check<'a>(&'a self, aws: &'a Aws, change: &'a Change<Value>) -> BoxFuture<'a, Result<Value>> {
+        Box::pin(async move {
+            to_json(&R::check(aws, &resource_of::<R>(aws.key())?, &change_of::<R>(change)?).await?)
+        })
+    }
+
+    fn undo(&self, change: &Change<Value>, now: &Value) -> Result<Undo<Value>> {
+        Ok(match R::undo(&change_of::<R>(change)?, &state_of::<R>(now)?) {
+            Undo::Nothing => Undo::Nothing,
+            Undo::To { to, notes } => Undo::To { to: to_json(&to)?, notes },
+            Undo::Refuse(why) => Undo::Refuse(why),
+        })
+    }
+
+    fn aging(&self, now: &Value) -> Result<bool> {
+        Ok(R::aging(&state_of::<R>(now)?))
+    }
+
+    fn wants_control_params(&self, control: &str, params: &Value) -> Result<bool> {
+        Ok(R::wants_control_params(control, &params_of::<R>(params)?))
+    }
+}
+
+fn params_of<R: Remediator>(params: &Value) -> Result<R::Params> {
+    if params.is_null() {
+        return Ok(R::Params::default());
+    }
+    R::Params::deserialize(params)
+        .map_err(|error| Error::new(ErrorKind::Invalid, format!("parameters of `{}`: {error}", R::SPEC.name)))
+}
+
+fn state_of<R: Remediator>(state: &Value) -> Result<R::State> {
+    R::State::deserialize(state).map_err(|error| {
+        Error::new(ErrorKind::Invalid, format!("stored state of `{}`: {error}", R::SPEC.name))
+    })
+}
+
+fn change_of<R: Remediator>(change: &Change<Value>) -> Result<Change<R::State>> {
+    Ok(Change { from: state_of::<R>(&change.from)?, to: state_of::<R>(&change.to)? })
+}
+
+fn resource_of<R: Remediator>(key: &Key) -> Result<R::Resource> {
+    R::Resource::from_key(key).map_err(|misplaced| Error::new(ErrorKind::Invalid, misplaced.to_string()))
+}
+
+fn to_json<S: Serialize>(state: &S) -> Result<Value> {
+    serde_json::to_value(state)
+        .map_err(|error| Error::new(ErrorKind::Invalid, format!("state as JSON: {error}")))
+}
+
+#[cfg(test)]
+pub(crate) mod test {
+    use super::*;
+
+    /// An ask as an automatic rule makes it, at the start of 2026.
+    pub(crate) fn ask<'a, P>(control: &'a str, params: &'a P) -> Ask<'a, P> {
+        let at = Timestamp::from_second(1_767_225_600).unwrap_or(Timestamp::UNIX_EPOCH);
+        Ask { control, params, control_params: None, at, since: None, by_person: false }
+    }
+}
