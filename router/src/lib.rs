@@ -1,1 +1,22 @@
-//! Placeholder.
+//! When to fix what.
+//!
+//! A finding comes in as an event ([`event`]), is routed by a rule ([`rules`], [`pattern`]), goes its way
+//! through the [`engine`] past the [`guard`], leaves records ([`audit`], [`store`]) and is told to whoever
+//! waits ([`report`]). [`service`] is the Lambda function around all that.
+
+pub mod audit;
+pub mod aws;
+pub mod config;
+pub mod control;
+pub mod diff;
+pub mod engine;
+pub mod event;
+pub mod exemption;
+pub mod finding;
+pub mod guard;
+pub mod pattern;
+pub mod report;
+pub mod rules;
+pub mod service;
+pub mod store;
+pub mod telemetry;

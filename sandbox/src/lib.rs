@@ -1,1 +1,5 @@
-//! Placeholder.
+//! AWS in a box: the embedded emulator and redress's own Security Hub, for `redress demo` and for tests.
+
+pub mod findings;
+pub mod securityhub;
+pub mod serve;

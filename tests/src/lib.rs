@@ -1,1 +1,15 @@
-//! Placeholder.
+//! What redress's end-to-end tests are made of: processes, emulators, a Lambda Runtime API, a proxy that
+//! holds calls.
+
+pub mod aws_call;
+pub mod background;
+pub mod error;
+pub mod hold_proxy;
+pub mod http1;
+pub mod microburst;
+pub mod ministack;
+pub mod moto;
+pub mod process;
+pub mod runtime_api;
+pub mod sqs_poller;
+pub mod venv;

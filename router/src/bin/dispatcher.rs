@@ -1,2 +1,109 @@
-//! x
-fn main(){}
+//! The Lambda function that handles findings: packed as `bootstrap`.
+//!
+//! A cold start reads settings and rules and makes no client: those come when they are first needed.
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use lambda_runtime::{LambdaEvent, service_fn};
+use redress_remediators::REGISTRY;
+use redress_router::{
+    aws::{Accounts, defaults, environment_credentials, http_client, partition_of},
+    config::Config,
+    engine::{Engine, Settings},
+    report::Reporter,
+    service::Service,
+    store::{Store, dynamodb::DynamoDb, memory::Memory},
+};
+use serde_json::value::RawValue;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::OnceCell,
+    time::Instant,
+};
+use tracing_subscriber::EnvFilter;
+
+/// Kept from the deadline that Lambda sets: what has begun must end, and be recorded, before it.
+const MARGIN: Duration = Duration::from_millis(500);
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_env("REDRESS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the function can't start");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Failure> {
+    let config = Config::from_env()?;
+    let rules = config.load_rules()?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        rules = rules.rules.len(),
+        rules_hash = %rules.hash,
+        ceiling = config.ceiling.as_str(),
+        "started"
+    );
+    let parts = Arc::new((config, rules));
+    let service: Arc<OnceCell<Arc<Service>>> = Arc::default();
+    let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| {
+        let (parts, service) = (Arc::clone(&parts), Arc::clone(&service));
+        async move {
+            let service = service.get_or_try_init(|| assemble(&parts.0, &parts.1)).await?;
+            let left = event.context.deadline().duration_since(std::time::SystemTime::now());
+            let deadline = Instant::now() + left.unwrap_or_default().saturating_sub(MARGIN);
+            service.invoke(&event.payload, deadline).await.map_err(Failure::from)
+        }
+    });
+    // Lambda sends SIGTERM between invocations, when it takes the environment down: nothing is under way.
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        ended = lambda_runtime::run(handler) => ended,
+        _ = terminated.recv() => {
+            tracing::info!("terminated");
+            Ok(())
+        }
+    }
+}
+
+async fn assemble(config: &Config, rules: &redress_router::rules::RuleSet) -> Result<Arc<Service>, Failure> {
+    let mut loader = defaults(http_client(&config.roots)?);
+    if let Some(credentials) = environment_credentials() {
+        loader = loader.credentials_provider(credentials);
+    }
+    let aws = loader.load().await;
+    let region = aws.region().map(ToString::to_string).ok_or("AWS_REGION is not set")?;
+    let clock: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(Timestamp::now);
+    let store: Arc<dyn Store> = match &config.tables {
+        Some(tables) => Arc::new(DynamoDb::new(
+            aws_sdk_dynamodb::Client::new(&aws),
+            &tables.state,
+            &tables.audit,
+            tables.retention_days,
+            Arc::clone(&clock),
+        )),
+        None => Arc::new(Memory::default()),
+    };
+    let engine = Engine {
+        registry: REGISTRY,
+        rules: rules.clone(),
+        store,
+        connect: Arc::new(Accounts::new(aws.clone(), config.member_role.clone())),
+        settings: Settings {
+            ceiling: config.ceiling,
+            partition: partition_of(&region).to_owned(),
+            settle: config.settle,
+            ..Settings::default()
+        },
+        clock,
+    };
+    let reporter = Reporter::new(aws.clone(), config.channels.clone());
+    Ok(Arc::new(Service::new(engine, reporter, config.clone(), aws)))
+}

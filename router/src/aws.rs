@@ -1,0 +1,269 @@
+//! The SDK's shared configuration, and the way into accounts.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use aws_sdk_securityhub::types::ParameterValue;
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
+};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use redress_remediators::{BoxFuture, Connection, Error, ErrorKind, Result, policy};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use crate::engine::{Connect, Purpose};
+
+/// [Amazon's own roots](https://www.amazontrust.com/repository/), and the Starfield root that older chains
+/// end in: all that AWS's endpoints outside China need. Reading a system's whole bundle is a third of a
+/// function's start-up.
+const AMAZON_ROOTS: &[u8] = include_bytes!("../data/roots/amazon.pem");
+
+/// The shortest session that STS gives, in seconds.
+const SHORTEST_SESSION: i32 = 900;
+
+/// Which certificate authorities are believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Roots {
+    /// Amazon's own: for functions on AWS.
+    Amazon,
+    /// The system's: for the command line, which may be behind a company's proxy.
+    System,
+    /// Those of a PEM file.
+    Pem(Vec<u8>),
+}
+
+/// The HTTP client that all SDK clients share: one TLS stack, one pool of connections.
+///
+/// # Errors
+/// Where the certificates can't be used.
+pub fn http_client(roots: &Roots) -> Result<SharedHttpClient> {
+    let builder = Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
+    let pem = match roots {
+        Roots::System => return Ok(builder.build_https()),
+        Roots::Amazon => AMAZON_ROOTS,
+        Roots::Pem(pem) => pem,
+    };
+    let context = TlsContext::builder()
+        .with_trust_store(TrustStore::empty().with_pem_certificate(pem))
+        .build()
+        .map_err(|error| Error::new(ErrorKind::Invalid, format!("certificates: {error}")))?;
+    Ok(builder.tls_context(context).build_https())
+}
+
+/// Time-outs and retries of every call: three tries within half a minute, so that a function's deadline is
+/// never spent on one call that does not answer.
+pub fn defaults(http: SharedHttpClient) -> aws_config::ConfigLoader {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_millis(3_100))
+        .operation_attempt_timeout(Duration::from_secs(10))
+        .operation_timeout(Duration::from_secs(28))
+        .build();
+    aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http)
+        .timeout_config(timeouts)
+        .retry_config(RetryConfig::standard().with_max_attempts(3))
+}
+
+/// The credentials that Lambda puts into a function's environment, read directly: the SDK's chain of
+/// providers would look at files and metadata services that a function does not have.
+pub fn environment_credentials() -> Option<SharedCredentialsProvider> {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let credentials = Credentials::new(
+        variable("AWS_ACCESS_KEY_ID")?,
+        variable("AWS_SECRET_ACCESS_KEY")?,
+        variable("AWS_SESSION_TOKEN"),
+        None,
+        "environment",
+    );
+    Some(SharedCredentialsProvider::new(credentials))
+}
+
+/// The partition of a Region, by the prefixes that AWS gives its partitions'
+/// [Regions](https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html).
+pub fn partition_of(region: &str) -> &'static str {
+    match region.split('-').next() {
+        Some("cn") => "aws-cn",
+        Some("eusc") => "aws-eusc",
+        _ if region.starts_with("us-gov-") => "aws-us-gov",
+        _ if region.starts_with("us-iso-") => "aws-iso",
+        _ if region.starts_with("us-isob-") => "aws-iso-b",
+        _ if region.starts_with("eu-isoe-") => "aws-iso-e",
+        _ if region.starts_with("us-isof-") || region.starts_with("eu-isof-") => "aws-iso-f",
+        _ => "aws",
+    }
+}
+
+/// Who is calling, as STS says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The account of the credentials.
+    pub account: String,
+    /// The ARN of user or session.
+    pub arn: String,
+}
+
+/// The role that is assumed in a finding's account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberRole {
+    /// Its name (with its path, if it has one), the same in every account.
+    pub name: String,
+    /// The external id that its trust policy asks for.
+    pub external_id: Option<String>,
+}
+
+/// The way into accounts by STS: the caller's own credentials, or a role narrowed by a session policy.
+pub struct Accounts {
+    base: SdkConfig,
+    role: Option<MemberRole>,
+    caller: Arc<OnceCell<Caller>>,
+}
+
+impl Accounts {
+    /// `base` holds the credentials of the function or of whoever runs the command line.
+    pub fn new(base: SdkConfig, role: Option<MemberRole>) -> Self {
+        Self { base, role, caller: Arc::default() }
+    }
+
+    /// Who is calling. Asked once.
+    ///
+    /// # Errors
+    /// As STS said it.
+    pub async fn caller(&self) -> Result<&Caller> {
+        self.caller
+            .get_or_try_init(|| async {
+                let sts = aws_sdk_sts::Client::new(&self.base);
+                let found = sts.get_caller_identity().send().await.map_err(Error::from)?;
+                match (found.account, found.arn) {
+                    (Some(account), Some(arn)) => Ok(Caller { account, arn }),
+                    _ => Err(Error::new(ErrorKind::Transient, "STS does not say who is calling")),
+                }
+            })
+            .await
+    }
+
+    async fn assume(&self, role: &MemberRole, purpose: &Purpose<'_>) -> Result<SdkConfig> {
+        let key = purpose.key;
+        let arn = format!("arn:{}:iam::{}:role/{}", key.partition, key.account, role.name);
+        let session = sts_session_policy(purpose);
+        let assumed = aws_sdk_sts::Client::new(&self.base)
+            .assume_role()
+            .role_arn(&arn)
+            .role_session_name(format!("redress-{}", purpose.run))
+            .policy(session.to_string())
+            .set_external_id(role.external_id.clone())
+            .duration_seconds(SHORTEST_SESSION)
+            .send()
+            .await
+            .map_err(|error| Error::from(error).context(format!("role `{arn}`")))?;
+        let unusable = || Error::new(ErrorKind::Transient, format!("role `{arn}`: STS gave no credentials"));
+        let user = assumed.assumed_role_user.ok_or_else(unusable)?;
+        // arn:PARTITION:sts::ACCOUNT:assumed-role/NAME/SESSION
+        if user.arn.split(':').nth(4) != Some(key.account.as_str()) {
+            return Err(Error::new(
+                ErrorKind::Denied,
+                format!("role `{arn}` led into another account than the finding's"),
+            ));
+        }
+        let given = assumed.credentials.ok_or_else(unusable)?;
+        let credentials = Credentials::new(
+            given.access_key_id,
+            given.secret_access_key,
+            Some(given.session_token),
+            given.expiration.try_into().ok(),
+            "redress-member-role",
+        );
+        Ok(self.base.to_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build())
+    }
+}
+
+/// The session policy of a run: its remediator's actions for its access, on its one resource.
+pub fn sts_session_policy(purpose: &Purpose<'_>) -> Value {
+    let mut session = policy(purpose.remediator, purpose.access, purpose.key);
+    if purpose.control_params
+        && let Some(statements) = session["Statement"].as_array_mut()
+    {
+        // A control is no resource: AWS offers no ARN for this action.
+        statements.push(json!({
+            "Effect": "Allow",
+            "Action": ["securityhub:BatchGetSecurityControls"],
+            "Resource": "*",
+        }));
+    }
+    session
+}
+
+impl Connect for Accounts {
+    fn connect<'a>(&'a self, purpose: &'a Purpose<'a>) -> BoxFuture<'a, Result<Connection>> {
+        Box::pin(async move {
+            let config = match &self.role {
+                Some(role) => self.assume(role, purpose).await?,
+                None => {
+                    let caller = self.caller().await?;
+                    if caller.account != purpose.key.account {
+                        return Err(Error::new(
+                            ErrorKind::Denied,
+                            format!(
+                                "the finding is of account {}, the credentials of {}: a role is needed",
+                                purpose.key.account, caller.account
+                            ),
+                        ));
+                    }
+                    self.base.clone()
+                }
+            };
+            let region = if purpose.key.region == "global" { purpose.region } else { &purpose.key.region };
+            Ok(Connection::new(config.to_builder().region(Region::new(region.to_owned())).build()))
+        })
+    }
+
+    fn control_params<'a>(
+        &'a self,
+        connection: &'a Connection,
+        control: &'a str,
+    ) -> BoxFuture<'a, Result<Option<BTreeMap<String, Vec<String>>>>> {
+        Box::pin(async move { control_params(&connection.config, control).await })
+    }
+}
+
+/// The parameters of a control as Security Hub has them, be they AWS's defaults or customised; `None`
+/// where Security Hub does not know the control.
+///
+/// # Errors
+/// As Security Hub said it.
+pub async fn control_params(
+    config: &SdkConfig,
+    control: &str,
+) -> Result<Option<BTreeMap<String, Vec<String>>>> {
+    let hub = aws_sdk_securityhub::Client::new(config);
+    let found = hub
+        .batch_get_security_controls()
+        .security_control_ids(control)
+        .send()
+        .await
+        .map_err(|error| Error::from(error).context(format!("parameters of {control}")))?;
+    let Some(known) = found.security_controls().first() else { return Ok(None) };
+    let mut params = BTreeMap::new();
+    for (name, configured) in known.parameters().into_iter().flatten() {
+        let values = match configured.value() {
+            Some(ParameterValue::Integer(one)) => vec![one.to_string()],
+            Some(ParameterValue::IntegerList(many)) => many.iter().map(ToString::to_string).collect(),
+            Some(ParameterValue::Double(one)) => vec![one.to_string()],
+            Some(ParameterValue::Boolean(one)) => vec![one.to_string()],
+            Some(ParameterValue::String(one) | ParameterValue::Enum(one)) => vec![one.clone()],
+            Some(ParameterValue::StringList(many) | ParameterValue::EnumList(many)) => many.clone(),
+            // A kind of value that this version does not know is no value that may be left out.
+            Some(_) => {
+                return Err(Error::new(
+                    ErrorKind::Rejected,
+                    format!("parameter `{name}` of {control} is of a kind that is not supported"),
+                ));
+            }
+            None => Vec::new(),
+        };
+        params.insert(name.clone(), values);
+    }
+    Ok(Some(params))
+}

@@ -1,0 +1,412 @@
+//! Telling people: the note on the finding, the event for whoever subscribes.
+//!
+//! | outcome | a person asked | a rule did |
+//! |---|---|---|
+//! | planned, waiting, compliant, skipped, exempt, held | note | nothing on the finding |
+//! | refused, denied, failed, disagrees | note | note, once per finding and reason |
+//! | verified | note, user-defined fields, workflow NEW → NOTIFIED | the same |
+//! | undone | note, user-defined fields | – |
+//!
+//! The workflow is never set to RESOLVED or SUPPRESSED: Security Hub resolves when its check passes.
+
+use std::collections::BTreeMap;
+
+use aws_config::SdkConfig;
+use aws_sdk_securityhub::types::{AwsSecurityFindingIdentifier, NoteUpdate, WorkflowStatus, WorkflowUpdate};
+use redress_remediators::{Error, ErrorKind, Result};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+use tracing::warn;
+
+use crate::{
+    audit::{FindingRef, Stage, Verb},
+    diff,
+    engine::Outcome,
+    event::shown,
+    finding::Note,
+};
+
+/// The name that our notes carry, and the prefix of our user-defined fields.
+pub const AUTHOR: &str = "redress";
+
+/// The longest note that Security Hub takes, in characters:
+/// [`NoteUpdate`](https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_NoteUpdate.html).
+const LONGEST_NOTE: usize = 512;
+
+/// The longest value of a user-defined field, in characters.
+const LONGEST_FIELD: usize = 1024;
+
+/// The most user-defined fields that a finding has.
+const MOST_FIELDS: usize = 50;
+
+/// Findings in one call of
+/// [`BatchUpdateFindings`](https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_BatchUpdateFindings.html).
+const MOST_FINDINGS: usize = 100;
+
+/// Entries in one call of
+/// [`PutEvents`](https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html).
+const MOST_EVENTS: usize = 10;
+
+/// The source of our events.
+pub const EVENT_SOURCE: &str = "redress";
+
+/// The detail type of our events.
+pub const EVENT_TYPE: &str = "Remediation Activity";
+
+/// `status_id` of a finding that is being worked on:
+/// [OCSF](https://schema.ocsf.io/1.5.0/classes/compliance_finding), Security Hub's counterpart of NOTIFIED.
+const OCSF_IN_PROGRESS: i32 = 2;
+
+/// What separates our part of a note from the one it took the place of.
+const EARLIER: &str = " | earlier note by ";
+
+/// Where outcomes are told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Channels {
+    /// Whether findings get notes, fields and workflow states.
+    pub findings: bool,
+    /// The event bus that gets an event per outcome; `None` for none.
+    pub bus: Option<String>,
+}
+
+/// Tells outcomes to Security Hub and EventBridge.
+pub struct Reporter {
+    config: SdkConfig,
+    channels: Channels,
+    hub: OnceCell<aws_sdk_securityhub::Client>,
+    events: OnceCell<aws_sdk_eventbridge::Client>,
+}
+
+/// What is written to a finding.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Update {
+    /// The note.
+    pub note: String,
+    /// All user-defined fields, those of others included: Security Hub replaces them as a whole.
+    pub fields: Option<BTreeMap<String, String>>,
+    /// Whether the workflow goes from NEW to NOTIFIED.
+    pub notified: bool,
+}
+
+/// What an outcome means for its finding; `None` where nothing is written.
+pub fn update(outcome: &Outcome) -> Option<Update> {
+    if !tells(outcome.stage, outcome.subject.asked_by.is_automatic()) {
+        return None;
+    }
+    outcome.subject.finding.as_ref()?;
+    let changed = outcome.stage.changed();
+    Some(Update {
+        note: note(outcome),
+        fields: changed.then(|| fields(outcome)),
+        notified: outcome.stage == Stage::Verified && outcome.workflow_new,
+    })
+}
+
+/// Whether an outcome is told on the finding.
+pub(crate) fn tells(stage: Stage, automatic: bool) -> bool {
+    match stage {
+        Stage::Verified
+        | Stage::Undone
+        | Stage::Refused
+        | Stage::Denied
+        | Stage::Failed
+        | Stage::Disagrees => true,
+        Stage::Intent | Stage::Applied => false,
+        Stage::Planned | Stage::Waiting | Stage::Compliant | Stage::Skipped | Stage::Exempt | Stage::Held => {
+            !automatic
+        }
+    }
+}
+
+/// Whether a note is somebody else's.
+pub(crate) fn foreign(note: &Note) -> bool {
+    note.updated_by != AUTHOR && !note.text.trim().is_empty()
+}
+
+/// The verdict in a line of plain words.
+pub fn verdict(outcome: &Outcome) -> String {
+    let undo = outcome.subject.verb == Verb::Undo;
+    match outcome.stage {
+        Stage::Planned if undo => "would be undone".to_owned(),
+        Stage::Planned => "would be fixed".to_owned(),
+        Stage::Verified => "fixed, and seen fixed; Security Hub follows within minutes to a day".to_owned(),
+        Stage::Undone => "undone, and seen so".to_owned(),
+        Stage::Compliant => "nothing to do".to_owned(),
+        Stage::Waiting => "waiting".to_owned(),
+        Stage::Skipped => "skipped".to_owned(),
+        Stage::Exempt => "left alone: exempt".to_owned(),
+        Stage::Held => "left alone: held".to_owned(),
+        Stage::Refused => "refused".to_owned(),
+        Stage::Denied => "denied".to_owned(),
+        Stage::Failed => "failed".to_owned(),
+        Stage::Disagrees => "disagrees with Security Hub".to_owned(),
+        Stage::Intent | Stage::Applied => "under way".to_owned(),
+    }
+}
+
+/// Our note: verdict, the change or the reason, the run, and what shows the rest; then what is left of the
+/// note that stood there.
+fn note(outcome: &Outcome) -> String {
+    let what = match (&outcome.change, &outcome.reason) {
+        (Some(change), None) => diff::summary(&change.from, &change.to),
+        (_, Some(reason)) => shown(reason),
+        (None, None) => String::new(),
+    };
+    let resource =
+        outcome.subject.resource.as_ref().map_or(String::new(), |key| format!(" {}", shown(&key.id)));
+    let tail = format!(". redress history --run {}", outcome.run);
+    let head = format!("redress:{resource} {}", verdict(outcome));
+    let head = if what.is_empty() { head } else { format!("{head}: {what}") };
+    let mut text = cut(&head, LONGEST_NOTE / 2 + 60 - tail.chars().count()) + &tail;
+    let kept = outcome.note.as_ref().and_then(|note| {
+        if foreign(note) {
+            Some(format!("{EARLIER}{}: {}", shown(&note.updated_by), note.text))
+        } else {
+            note.text.find(EARLIER).and_then(|at| note.text.get(at..)).map(str::to_owned)
+        }
+    });
+    if let Some(kept) = kept {
+        text.push_str(&kept);
+    }
+    cut(&text, LONGEST_NOTE)
+}
+
+fn fields(outcome: &Outcome) -> BTreeMap<String, String> {
+    let mut fields = outcome.fields.clone();
+    fields.retain(|name, _| !name.starts_with("redress_"));
+    let ours = [
+        ("redress_outcome", outcome.stage.as_str().to_owned()),
+        ("redress_run", outcome.run.clone()),
+        ("redress_remediator", outcome.subject.remediator.clone().unwrap_or_default()),
+        ("redress_time", outcome.time.to_string()),
+    ];
+    // Those of others come first: theirs are not ours to drop.
+    for (name, value) in ours {
+        if fields.len() < MOST_FIELDS {
+            fields.insert(name.to_owned(), cut(&value, LONGEST_FIELD));
+        }
+    }
+    fields
+}
+
+fn cut(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// The outcome as an OCSF [Remediation Activity](https://schema.ocsf.io/1.5.0/classes/remediation_activity)
+/// (class 7001).
+pub fn ocsf(outcome: &Outcome) -> Value {
+    let subject = &outcome.subject;
+    let (status_id, status) = match outcome.stage {
+        Stage::Verified | Stage::Undone | Stage::Compliant => (1, "Success"),
+        Stage::Denied | Stage::Failed | Stage::Disagrees => (2, "Failure"),
+        Stage::Refused if subject.remediator.is_none() => (5, "Unsupported"),
+        _ => (99, outcome.stage.as_str()),
+    };
+    let (activity_id, activity) = if subject.verb == Verb::Undo { (3, "Restore") } else { (4, "Harden") };
+    let resource = subject.resource.as_ref();
+    let millis = outcome.time.as_millisecond();
+    json!({
+        "activity_id": activity_id,
+        "activity_name": activity,
+        "category_uid": 7,
+        "category_name": "Remediation",
+        "class_uid": 7001,
+        "class_name": "Remediation Activity",
+        "type_uid": 700_100 + activity_id,
+        "command_uid": outcome.run,
+        "time": millis,
+        "time_dt": outcome.time.to_string(),
+        "severity_id": 1,
+        "severity": "Informational",
+        "status_id": status_id,
+        "status": status,
+        "status_code": outcome.error_code,
+        "status_detail": outcome.reason.as_deref().map(shown),
+        "message": format!("{}: {}", subject.control, verdict(outcome)),
+        "metadata": {
+            "version": "1.5.0",
+            "uid": outcome.run,
+            "product": { "name": "redress", "vendor_name": "redress", "version": subject.version },
+        },
+        "cloud": {
+            "provider": "AWS",
+            "account": { "uid": subject.account },
+            "region": subject.region,
+        },
+        "resources": resource.map(|key| vec![json!({
+            "type": key.kind,
+            "uid": key.id,
+            "region": key.region,
+            "cloud_partition": key.partition,
+            "owner": { "account": { "uid": key.account } },
+        })]).unwrap_or_default(),
+        "finding_info_list": subject.finding.as_ref().map(|finding| vec![json!({
+            "uid": finding.id,
+            "title": shown(&outcome.title),
+            "product_uid": finding.product,
+        })]).unwrap_or_default(),
+        "remediation": {
+            "desc": outcome.change.as_ref().map(|change| diff::summary(&change.from, &change.to))
+                .unwrap_or_default(),
+        },
+        "unmapped": {
+            "outcome": outcome.stage.as_str(),
+            "control": subject.control,
+            "rule": subject.rule,
+            "rules_hash": subject.rules_hash,
+            "remediator": subject.remediator,
+            "mode": subject.mode.as_str(),
+            "verb": subject.verb,
+            "asked_by": subject.asked_by,
+            "risk": outcome.risk.map(redress_remediators::Risk::as_str),
+            "notes": outcome.notes.iter().map(|note| shown(note)).collect::<Vec<_>>(),
+            "undoes": subject.undoes,
+            "resource_key": resource.map(ToString::to_string),
+        },
+    })
+}
+
+impl Reporter {
+    /// A reporter that makes its clients when they are first needed.
+    pub fn new(config: SdkConfig, channels: Channels) -> Self {
+        Self { config, channels, hub: OnceCell::new(), events: OnceCell::new() }
+    }
+
+    /// Tells outcomes, and says of each whether everybody was told.
+    pub async fn report(&self, outcomes: &[&Outcome]) -> Vec<Result<()>> {
+        let (findings, events) = tokio::join!(self.to_findings(outcomes), self.to_bus(outcomes));
+        findings.into_iter().zip(events).map(|(findings, event)| findings.and(event)).collect()
+    }
+
+    async fn to_findings(&self, outcomes: &[&Outcome]) -> Vec<Result<()>> {
+        let mut told: Vec<Result<()>> = outcomes.iter().map(|_| Ok(())).collect();
+        if !self.channels.findings {
+            return told;
+        }
+        // What is written the same goes in one call.
+        let mut groups: BTreeMap<(Update, bool), Vec<(usize, &FindingRef)>> = BTreeMap::new();
+        for (number, outcome) in outcomes.iter().enumerate() {
+            if let (Some(update), Some(finding)) = (update(outcome), &outcome.subject.finding) {
+                let group = groups.entry((update, finding.metadata_uid.is_some())).or_default();
+                group.push((number, finding));
+            }
+        }
+        let hub = self.hub.get_or_init(async || aws_sdk_securityhub::Client::new(&self.config)).await;
+        for ((update, ocsf), findings) in groups {
+            for batch in findings.chunks(MOST_FINDINGS) {
+                let result = if ocsf {
+                    update_v2(hub, &update, batch).await
+                } else {
+                    update_v1(hub, &update, batch).await
+                };
+                for (number, _) in batch {
+                    if let Some(told) = told.get_mut(*number) {
+                        told.clone_from(&result);
+                    }
+                }
+            }
+        }
+        told
+    }
+
+    async fn to_bus(&self, outcomes: &[&Outcome]) -> Vec<Result<()>> {
+        let mut told: Vec<Result<()>> = outcomes.iter().map(|_| Ok(())).collect();
+        let Some(bus) = self.channels.bus.as_deref() else { return told };
+        let events = self.events.get_or_init(async || aws_sdk_eventbridge::Client::new(&self.config)).await;
+        for (batch, told) in outcomes.chunks(MOST_EVENTS).zip(told.chunks_mut(MOST_EVENTS)) {
+            let entries = batch.iter().map(|outcome| {
+                let resources = outcome.subject.resource.as_ref().map(ToString::to_string);
+                aws_sdk_eventbridge::types::PutEventsRequestEntry::builder()
+                    .event_bus_name(bus)
+                    .source(EVENT_SOURCE)
+                    .detail_type(EVENT_TYPE)
+                    .set_resources(resources.map(|resource| vec![resource]))
+                    .detail(ocsf(outcome).to_string())
+                    .build()
+            });
+            let sent = events.put_events().set_entries(Some(entries.collect())).send().await;
+            match sent {
+                Err(error) => {
+                    let error = Error::from(error).context(format!("event bus `{bus}`"));
+                    told.fill(Err(error));
+                }
+                Ok(sent) => {
+                    for (entry, told) in sent.entries().iter().zip(told.iter_mut()) {
+                        if let Some(code) = entry.error_code() {
+                            let why = format!("event bus `{bus}`: {code}");
+                            *told = Err(Error::new(ErrorKind::Transient, why));
+                        }
+                    }
+                }
+            }
+        }
+        told
+    }
+}
+
+async fn update_v1(
+    hub: &aws_sdk_securityhub::Client,
+    update: &Update,
+    findings: &[(usize, &FindingRef)],
+) -> Result<()> {
+    let invalid = |error: aws_sdk_securityhub::error::BuildError| {
+        Error::new(ErrorKind::Invalid, format!("finding update: {error}"))
+    };
+    let mut identifiers = Vec::new();
+    for (_, finding) in findings {
+        let identifier =
+            AwsSecurityFindingIdentifier::builder().id(&finding.id).product_arn(&finding.product);
+        identifiers.push(identifier.build());
+    }
+    let note = NoteUpdate::builder().text(&update.note).updated_by(AUTHOR).build();
+    let workflow =
+        update.notified.then(|| WorkflowUpdate::builder().status(WorkflowStatus::Notified).build());
+    let _ = &invalid;
+    let answer = hub
+        .batch_update_findings()
+        .set_finding_identifiers(Some(identifiers))
+        .note(note)
+        .set_user_defined_fields(update.fields.clone().map(|fields| fields.into_iter().collect()))
+        .set_workflow(workflow)
+        .send()
+        .await
+        .map_err(|error| Error::from(error).context("note on the finding"))?;
+    for unprocessed in answer.unprocessed_findings() {
+        let code = unprocessed.error_code().unwrap_or_default();
+        let finding = unprocessed.finding_identifier().and_then(|finding| finding.id()).unwrap_or_default();
+        if matches!(code, "ConcurrentUpdateError" | "InternalFailure") {
+            return Err(Error::new(ErrorKind::Transient, format!("note on the finding: {code}")));
+        }
+        // The finding may be gone, or too large for a note: nothing that another try would change.
+        warn!(code, finding = shown(finding), "Security Hub took no note");
+    }
+    Ok(())
+}
+
+async fn update_v2(
+    hub: &aws_sdk_securityhub::Client,
+    update: &Update,
+    findings: &[(usize, &FindingRef)],
+) -> Result<()> {
+    let uids = findings.iter().filter_map(|(_, finding)| finding.metadata_uid.clone()).collect();
+    let answer = hub
+        .batch_update_findings_v2()
+        .set_metadata_uids(Some(uids))
+        .comment(&update.note)
+        .set_status_id(update.notified.then_some(OCSF_IN_PROGRESS))
+        .send()
+        .await
+        .map_err(|error| Error::from(error).context("comment on the finding"))?;
+    for unprocessed in answer.unprocessed_findings() {
+        let code = unprocessed.error_code().map(ToString::to_string).unwrap_or_default();
+        if matches!(code.as_str(), "ConflictException" | "InternalServerException" | "ThrottlingException") {
+            return Err(Error::new(ErrorKind::Transient, format!("comment on the finding: {code}")));
+        }
+        warn!(code, "Security Hub took no comment");
+    }
+    Ok(())
+}

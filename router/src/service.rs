@@ -1,0 +1,413 @@
+//! The Lambda function: events in, one by one or in SQS batches; outcomes told; what must wait given back.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_config::SdkConfig;
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_sdk_sqs::types::MessageAttributeValue;
+use jiff::Timestamp;
+use redress_remediators::Disposition;
+use serde_json::{Value, value::RawValue};
+use tokio::{sync::OnceCell, task::JoinSet, time::Instant};
+use tracing::{error, info, warn};
+
+use crate::{
+    audit::{Asker, FindingRef, Stage, Verb},
+    config::Config,
+    engine::{Dismissed, Done, Engine, Outcome, Request, told},
+    event::{Decoded, Door, Envelope, Glance, Incoming, decode, glance, shown},
+    report::Reporter,
+    rules::OWN_ACTIONS,
+    telemetry,
+};
+
+/// The longest that a message is hidden before it is tried again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
+
+/// What the hourly schedule sends: `{"redress":"recover"}`.
+const RECOVER: &str = "recover";
+
+/// The function's parts, made once and kept warm.
+pub struct Service {
+    engine: Engine,
+    reporter: Reporter,
+    config: Config,
+    aws: SdkConfig,
+    sqs: OnceCell<aws_sdk_sqs::Client>,
+}
+
+/// What becomes of one event.
+#[derive(Debug)]
+enum Verdict {
+    Done,
+    Retry { after: Duration, why: String },
+    Dead(String),
+}
+
+/// Why an invocation fails as a whole, so that Lambda tries it again.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct TryAgain(pub String);
+
+impl Service {
+    /// The function around an engine.
+    pub fn new(engine: Engine, reporter: Reporter, config: Config, aws: SdkConfig) -> Self {
+        Self { engine, reporter, config, aws, sqs: OnceCell::new() }
+    }
+
+    /// Answers one invocation: an EventBridge event, an SQS batch of them, or the hourly `recover`.
+    ///
+    /// # Errors
+    /// [`TryAgain`] where a single event must be tried again. Items of a batch fail on their own.
+    pub async fn invoke(self: &Arc<Self>, payload: &RawValue, deadline: Instant) -> Result<Value, TryAgain> {
+        let text = payload.get();
+        if let Some(batch) = sqs_batch(text) {
+            return Ok(self.batch(batch, deadline).await);
+        }
+        if is_recover(text) {
+            return self.recover(deadline).await;
+        }
+        match self.event(text.as_bytes(), deadline).await {
+            Verdict::Done => Ok(Value::Null),
+            Verdict::Retry { why, .. } => Err(TryAgain(why)),
+            // There is no queue to put it aside on: trying again would not help, so it is logged whole
+            // enough to be found, and acknowledged.
+            Verdict::Dead(why) => {
+                error!(why, "an event that can't be decoded");
+                Ok(Value::Null)
+            }
+        }
+    }
+
+    async fn batch(self: &Arc<Self>, batch: SqsEvent, deadline: Instant) -> Value {
+        let mut tasks = JoinSet::new();
+        for message in batch.records {
+            let service = Arc::clone(self);
+            tasks.spawn(async move { service.message(message, deadline).await });
+        }
+        let mut answer = SqsBatchResponse::default();
+        for failed in tasks.join_all().await.into_iter().flatten() {
+            let mut failure = BatchItemFailure::default();
+            failure.item_identifier = failed;
+            answer.batch_item_failures.push(failure);
+        }
+        serde_json::to_value(answer).unwrap_or_default()
+    }
+
+    /// Handles a message; gives its id back if it must come again.
+    async fn message(&self, message: SqsMessage, deadline: Instant) -> Option<String> {
+        let id = message.message_id.clone().unwrap_or_default();
+        let body = message.body.clone().unwrap_or_default();
+        match self.event(body.as_bytes(), deadline).await {
+            Verdict::Done => None,
+            Verdict::Retry { after, why } => {
+                let pause = pause(after, receive_count(&message), &id);
+                info!(message = id, why, seconds = pause.as_secs(), "given back to the queue");
+                self.hide(&message, pause).await;
+                Some(id)
+            }
+            Verdict::Dead(why) => {
+                error!(message = id, why, "a message that can't be decoded");
+                match self.put_aside(&body, &why).await {
+                    Ok(()) => None,
+                    Err(error) => {
+                        warn!(message = id, error, "it could not be put aside");
+                        Some(id)
+                    }
+                }
+            }
+        }
+    }
+
+    async fn sqs(&self) -> &aws_sdk_sqs::Client {
+        self.sqs.get_or_init(async || aws_sdk_sqs::Client::new(&self.aws)).await
+    }
+
+    /// Sets when the message comes again. If that fails, it comes when the queue says.
+    async fn hide(&self, message: &SqsMessage, pause: Duration) {
+        let (Some(url), Some(receipt)) = (&self.config.queue_url, &message.receipt_handle) else { return };
+        let seconds = i32::try_from(pause.as_secs()).unwrap_or(i32::MAX);
+        let hidden = self
+            .sqs()
+            .await
+            .change_message_visibility()
+            .queue_url(url)
+            .receipt_handle(receipt)
+            .visibility_timeout(seconds)
+            .send()
+            .await;
+        if let Err(error) = hidden {
+            let error = redress_remediators::Error::from(error);
+            warn!(%error, "the message's visibility could not be set");
+        }
+    }
+
+    /// Sends a message to the dead-letter queue, with the reason.
+    async fn put_aside(&self, body: &str, why: &str) -> Result<(), String> {
+        let Some(url) = &self.config.dead_letter_url else {
+            return Err("there is no REDRESS_DEAD_LETTER_URL".to_owned());
+        };
+        let reason = MessageAttributeValue::builder().data_type("String").string_value(shown(why)).build();
+        let reason = reason.map_err(|error| error.to_string())?;
+        // SQS takes no empty body, and only the characters of XML 1.0.
+        let body: String =
+            body.chars().filter(|c| !c.is_control() || matches!(c, '\t' | '\n' | '\r')).collect();
+        let body = if body.is_empty() { "(empty)".to_owned() } else { body };
+        let sent = self
+            .sqs()
+            .await
+            .send_message()
+            .queue_url(url)
+            .message_body(body)
+            .message_attributes("reason", reason)
+            .send()
+            .await;
+        sent.map(drop).map_err(|error| redress_remediators::Error::from(error).to_string())
+    }
+
+    async fn recover(&self, deadline: Instant) -> Result<Value, TryAgain> {
+        let done = self.engine.recover(deadline).await.map_err(|error| TryAgain(error.to_string()))?;
+        let settled = done.len();
+        match self.tell(&done).await {
+            Some(why) => Err(TryAgain(why)),
+            None => Ok(serde_json::json!({ "settled": settled })),
+        }
+    }
+
+    async fn event(&self, bytes: &[u8], deadline: Instant) -> Verdict {
+        if let Glance::Drop(ignored) = glance(bytes, &|control| self.engine.rules.wants(control)) {
+            self.emit(&[Done::Unwanted(ignored.to_string())]);
+            return Verdict::Done;
+        }
+        let incoming = match decode(bytes) {
+            Ok(incoming) => incoming,
+            Err(invalid) => return Verdict::Dead(invalid.to_string()),
+        };
+        let (done, dead) = self.findings(incoming, deadline).await;
+        if let Some(why) = self.tell(&done).await {
+            return Verdict::Retry { after: Duration::from_secs(20), why };
+        }
+        let retry = done.into_iter().find_map(|done| match done {
+            Done::Retry { after, why, .. } => Some((after, why)),
+            Done::Outcome(_) | Done::Repeat { .. } | Done::Unwanted(_) => None,
+        });
+        match (retry, dead) {
+            (Some((after, why)), _) => Verdict::Retry { after, why },
+            (None, Some(why)) => Verdict::Dead(why),
+            (None, None) => Verdict::Done,
+        }
+    }
+
+    /// Handles the findings of an event, one after the other: they may be of one resource.
+    async fn findings(&self, incoming: Incoming, deadline: Instant) -> (Vec<Done>, Option<String>) {
+        let Incoming { envelope, findings, keys } = incoming;
+        let mut done = Vec::new();
+        let mut dead = None;
+        let order = match self.order(&envelope) {
+            Ok(order) => order,
+            Err(why) => {
+                done.push(Done::Unwanted(why));
+                return (done, None);
+            }
+        };
+        for (decoded, key) in findings.into_iter().zip(keys) {
+            let (stage, why) = match decoded {
+                Decoded::Finding(finding) => {
+                    let request = Request {
+                        finding: *finding,
+                        verb: order.verb,
+                        asked_by: order.asked_by.clone(),
+                        event: envelope.id.clone(),
+                        only_rule: order.only_rule.clone(),
+                        only_resource: None,
+                        agreed: None,
+                        deadline,
+                        dry_run: false,
+                        record: true,
+                    };
+                    done.extend(self.engine.handle(&request).await);
+                    continue;
+                }
+                Decoded::Ignored(ignored) => (Stage::Skipped, ignored.to_string()),
+                Decoded::Invalid(invalid) => {
+                    dead.get_or_insert_with(|| invalid.to_string());
+                    (Stage::Refused, invalid.to_string())
+                }
+            };
+            match key {
+                Some(key) if !order.asked_by.is_automatic() => {
+                    let dismissed = Dismissed {
+                        finding: FindingRef {
+                            id: key.id,
+                            product: key.product_arn,
+                            metadata_uid: key.metadata_uid,
+                        },
+                        event: &envelope.id,
+                        asked_by: order.asked_by.clone(),
+                        verb: order.verb,
+                        account: &envelope.account,
+                        region: &envelope.region,
+                        stage,
+                        why: &why,
+                    };
+                    done.push(self.engine.dismiss(&dismissed).await);
+                }
+                _ => done.push(Done::Unwanted(why)),
+            }
+        }
+        (done, dead)
+    }
+
+    /// What an event asks for.
+    fn order(&self, envelope: &Envelope) -> Result<Order, String> {
+        let (action_arn, name) = match &envelope.door {
+            Door::Imported => {
+                let asked_by = Asker::Automatic { event: envelope.id.clone() };
+                return Ok(Order { verb: Verb::Fix, asked_by, only_rule: None });
+            }
+            Door::CustomAction { action_arn, name } => (action_arn, name),
+            Door::Cli => return Err("an event can't come from the command line".to_owned()),
+        };
+        let asked_by = Asker::CustomAction {
+            action: action_arn.clone(),
+            event: envelope.id.clone(),
+            account: envelope.account.clone(),
+            region: envelope.region.clone(),
+        };
+        // arn:PARTITION:securityhub:REGION:ACCOUNT:action/custom/ID
+        let id = action_arn.rsplit('/').next().unwrap_or_default();
+        let order = |verb, only_rule| Ok(Order { verb, asked_by: asked_by.clone(), only_rule });
+        match id {
+            // Insight results come without an action; decode has said that they are not supported.
+            "" => order(Verb::Plan, None),
+            "RedressPlan" => order(Verb::Plan, None),
+            "RedressFix" => order(Verb::Fix, None),
+            "RedressUndo" => order(Verb::Undo, None),
+            _ => match self.engine.rules.by_action(id) {
+                Some(rule) => order(Verb::Fix, Some(rule.name().to_owned())),
+                None => Err(format!(
+                    "custom action `{}` ({}) is neither one of {} nor a rule's",
+                    shown(id),
+                    shown(name),
+                    OWN_ACTIONS.join(", ")
+                )),
+            },
+        }
+    }
+
+    /// Tells what is to be told, and marks it as told. `Some`: not everybody was, and why.
+    async fn tell(&self, done: &[Done]) -> Option<String> {
+        self.emit(done);
+        let outcomes: Vec<&Outcome> = done
+            .iter()
+            .filter_map(|done| match done {
+                Done::Outcome(outcome) => Some(&**outcome),
+                Done::Repeat { .. } | Done::Unwanted(_) | Done::Retry { .. } => None,
+            })
+            .collect();
+        if outcomes.is_empty() {
+            return None;
+        }
+        let mut failed = None;
+        for (outcome, told_all) in outcomes.iter().zip(self.reporter.report(&outcomes).await) {
+            match told_all {
+                // Whoever may not write to Security Hub now may not do so in a minute either: the record
+                // stands, and the log has the reason.
+                Err(error) if error.disposition() != Disposition::Retry => {
+                    error!(%error, run = outcome.run, "the outcome could not be told");
+                }
+                Err(error) => {
+                    warn!(%error, run = outcome.run, "the outcome could not be told yet");
+                    failed.get_or_insert_with(|| error.to_string());
+                    continue;
+                }
+                Ok(()) => {}
+            }
+            if let Some(commit) = told(outcome)
+                && let Err(error) = self.engine.store.commit(&commit).await
+            {
+                failed.get_or_insert_with(|| format!("the outcome could not be marked as told: {error}"));
+            }
+        }
+        failed
+    }
+
+    fn emit(&self, done: &[Done]) {
+        let millis = Timestamp::now().as_millisecond();
+        for done in done {
+            match done {
+                Done::Outcome(_) => {}
+                Done::Repeat { stage, reason } => {
+                    info!(stage = stage.as_str(), reason, "as before: not told again");
+                }
+                Done::Unwanted(reason) => info!(reason, "not wanted"),
+                Done::Retry { why, .. } => info!(why, "to be tried again"),
+            }
+            for line in telemetry::metrics(done, millis) {
+                telemetry::print(&line);
+            }
+        }
+    }
+}
+
+/// What an event asks for, and at whose word.
+struct Order {
+    verb: Verb,
+    asked_by: Asker,
+    only_rule: Option<String>,
+}
+
+fn sqs_batch(text: &str) -> Option<SqsEvent> {
+    // An EventBridge event has no `Records`; looking for the word spares parsing every event twice.
+    if !text.contains("\"Records\"") {
+        return None;
+    }
+    let batch: SqsEvent = serde_json::from_str(text).ok()?;
+    let ours = |message: &SqsMessage| message.event_source.as_deref() == Some("aws:sqs");
+    (!batch.records.is_empty() && batch.records.iter().all(ours)).then_some(batch)
+}
+
+fn is_recover(text: &str) -> bool {
+    text.len() < 100 && serde_json::from_str::<Value>(text).is_ok_and(|value| value["redress"] == RECOVER)
+}
+
+fn receive_count(message: &SqsMessage) -> u32 {
+    message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1)
+}
+
+/// 20 seconds, doubled with each try to 15 minutes, and up to a quarter more so that those that failed
+/// together do not come again together.
+fn pause(after: Duration, receive_count: u32, id: &str) -> Duration {
+    let doubled = Duration::from_secs(20) * 2u32.pow(receive_count.saturating_sub(1).min(6));
+    let base = if receive_count <= 1 { after } else { doubled.max(after) }.min(LONGEST_PAUSE);
+    let spread = id.bytes().fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into())) % 256;
+    (base + base * spread / 1024).min(LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_to_a_quarter_of_an_hour() {
+        let seconds = |count| pause(Duration::from_secs(20), count, "").as_secs();
+        assert_eq!((1..=8).map(seconds).collect::<Vec<_>>(), [20, 40, 80, 160, 320, 640, 900, 900]);
+        assert_eq!(pause(Duration::from_secs(1), 1, "").as_secs(), 1);
+        assert!(pause(Duration::from_secs(20), 2, "a message id") > Duration::from_secs(40));
+    }
+
+    #[test]
+    fn an_event_that_speaks_of_records_is_no_batch() {
+        assert!(sqs_batch(r#"{"Records":[]}"#).is_none());
+        assert!(sqs_batch(r#"{"detail":{"x":"\"Records\""}}"#).is_none());
+        assert!(
+            sqs_batch(r#"{"Records":[{"messageId":"m","eventSource":"aws:sqs","body":"{}"}]}"#).is_some()
+        );
+    }
+
+    #[test]
+    fn only_the_schedule_recovers() {
+        assert!(is_recover(r#"{"redress":"recover"}"#));
+        assert!(!is_recover(r#"{"redress":"stop"}"#));
+    }
+}

@@ -1,0 +1,141 @@
+//! [ministack](https://pypi.org/project/ministack/): the independent emulator of the end-to-end tests. It
+//! runs a Rust `bootstrap` as a function without Docker, matches `EventBridge` patterns as AWS does, and with
+//! [`Options::auth`] enforces IAM policies. A 12-digit access key is the root of that account, and `test` that
+//! of the default account, whatever the secret; an unsigned `GET /` is answered even then.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+
+use crate::{
+    error::{Context, Error, Result},
+    http1,
+    process::{Process, Program, free_port},
+    venv::{self, Kind},
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// It stops its functions' processes on SIGTERM.
+const GRACE: Duration = Duration::from_secs(3);
+/// Another process may take the free port first.
+const TRIES: usize = 3;
+
+/// How to start it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    auth: bool,
+    account: String,
+    region: String,
+    env: Vec<(String, String)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            auth: false,
+            account: "123456789012".to_owned(),
+            region: "us-east-1".to_owned(),
+            env: Vec::new(),
+        }
+    }
+}
+
+impl Options {
+    /// Enforces IAM: identity and session policies, boundaries, trust, external ids.
+    #[must_use]
+    pub fn auth(mut self) -> Self {
+        self.auth = true;
+        self
+    }
+
+    /// The account of callers whose access key is no account id (default `123456789012`).
+    #[must_use]
+    pub fn account(mut self, account: impl Into<String>) -> Self {
+        self.account = account.into();
+        self
+    }
+
+    /// The default Region (default `us-east-1`).
+    #[must_use]
+    pub fn region(mut self, region: impl Into<String>) -> Self {
+        self.region = region.into();
+        self
+    }
+
+    /// Sets an environment variable of the emulator.
+    #[must_use]
+    pub fn env(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.push((key.into(), value.into()));
+        self
+    }
+
+    /// Starts an empty emulator of its own on a free port, in about half a second.
+    pub async fn start(&self) -> Result<Ministack> {
+        let venv = venv::get(Kind::EndToEnd).await?;
+        let mut failure = None;
+        for _ in 0..TRIES {
+            let port = free_port()?;
+            let mut program = Program::new("ministack", venv.program("ministack"))
+                .bare()
+                .env("GATEWAY_PORT", port.to_string())
+                // It listens on every interface, and on 8883 for IoT, unless told otherwise.
+                .env("BIND_HOST", "127.0.0.1")
+                .env("IOT_MTLS_ENABLED", "0")
+                .env("MINISTACK_HOST", "127.0.0.1")
+                .env("MINISTACK_ACCOUNT_ID", &self.account)
+                .env("MINISTACK_REGION", &self.region)
+                .env("AUTH", if self.auth { "true" } else { "false" })
+                .env("PYTHONUNBUFFERED", "1")
+                .grace(GRACE);
+            for (key, value) in &self.env {
+                program = program.env(key, value);
+            }
+            let process = program.start()?;
+            match process.wait_for_port(port, PATIENCE).await {
+                Ok(()) => return Ok(Ministack { url: format!("http://127.0.0.1:{port}"), process }),
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.unwrap_or_else(|| Error::new("ministack was not started")))
+    }
+}
+
+/// A running ministack; dropped, it stops, and its functions with it.
+#[derive(Debug)]
+pub struct Ministack {
+    url: String,
+    process: Process,
+}
+
+impl Ministack {
+    /// Starts one without IAM for account `123456789012`.
+    pub async fn start() -> Result<Self> {
+        Options::default().start().await
+    }
+
+    /// Its endpoint for every service, for `AWS_ENDPOINT_URL`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its process: log, usage, signals.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Forgets everything: all accounts, all services.
+    pub async fn reset(&self) -> Result<()> {
+        post(&self.url, "/_ministack/reset").await
+    }
+}
+
+/// Posts nothing to an emulator's own path.
+pub(crate) async fn post(url: &str, path: &str) -> Result<()> {
+    let request = Request::post(path).body(Bytes::new()).context(|| format!("`{path}` is no path"))?;
+    let answer = http1::send(url, request).await?;
+    if answer.status().is_success() {
+        return Ok(());
+    }
+    Err(Error::new(format!("`{url}{path}` answered {}", answer.status())))
+}
