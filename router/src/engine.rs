@@ -1566,14 +1566,13 @@ impl Run<'_> {
             reported: false,
         };
         let before = guard::read::<Memo>(&self.items, &memo_key).ok().flatten();
-        if self.lease.is_none()
-            && let Some(before) = &before
-            && before.decision == memo.decision
-            && before.reported
-        {
-            let reason = reason.unwrap_or_default();
-            return Done::Repeat { stage, reason };
+        // The same decision is not told again; of a run that has begun, its end is stored all the same.
+        let repeats =
+            before.as_ref().is_some_and(|before| before.reported && before.decision == memo.decision);
+        if repeats && self.lease.is_none() {
+            return Done::Repeat { stage, reason: reason.unwrap_or_default() };
         }
+        let memo = Memo { reported: repeats, ..memo };
 
         let mut outcome = outcome_of(&record);
         outcome.error = error.as_ref().map(|error| error.kind);
@@ -1625,6 +1624,7 @@ impl Run<'_> {
         // Two findings of one resource may end at once; what they remember of it is written by whoever
         // ends first, and none of it is worth losing the outcome for.
         match self.commit(record, ops).await {
+            Ok(()) if repeats => Done::Repeat { stage, reason: reason.unwrap_or_default() },
             Ok(()) => {
                 outcome.memo = Some((memo_key, memo));
                 Done::Outcome(Box::new(outcome))
@@ -1688,8 +1688,8 @@ fn new_run() -> String {
     uuid::Uuid::now_v7().to_string()
 }
 
-/// What marks an outcome as told.
-pub(crate) fn told(outcome: &Outcome) -> Option<Commit> {
+/// What marks an outcome as told, once everybody is; `None` where nothing was stored.
+pub fn told(outcome: &Outcome) -> Option<Commit> {
     let (key, memo) = outcome.memo.as_ref()?;
     let memo = Memo { reported: true, ..memo.clone() };
     let expires = memo.at + SignedDuration::from_hours(24 * 45);

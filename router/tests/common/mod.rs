@@ -1,0 +1,489 @@
+//! A world for the engine: one kind of thing that can be on or off, with every fault on demand.
+#![allow(dead_code, missing_docs, reason = "each test uses its part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, LazyLock, Mutex,
+        atomic::{AtomicI64, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use aws_config::SdkConfig;
+use jiff::Timestamp;
+use redress_remediators::{
+    Ask, Aws, BoxFuture, Change, Connection, Erased, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Plan,
+    Proposal, Remediator, Resource, Result, Risk, Sighting, Spec, Undo,
+};
+use redress_router::{
+    audit::{Asker, Record, Stage, Verb, verify_run},
+    engine::{Connect, Done, Engine, Outcome, Purpose, Request, Settings},
+    event::decode,
+    finding::Finding,
+    rules::{Mode, RuleSet},
+    store::{Commit, CommitError, Index, Item, RunRef, Store, memory::Memory},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+/// What there is to know of one thing.
+#[derive(Clone, Default)]
+pub struct Thing {
+    pub on: bool,
+    pub beside: u32,
+    pub writes: u32,
+    pub tags: Vec<(String, String)>,
+    pub reading_fails: Option<Error>,
+    pub writing_fails: Option<Error>,
+    /// The write is done, and its answer lost.
+    pub answer_lost: bool,
+    /// How many looks it takes until a write is seen.
+    pub lag: u32,
+    /// What is done to it after so many looks.
+    pub meddle_after: Option<u32>,
+    pub looks: u32,
+    pub wait_until: Option<Timestamp>,
+    pub risk: Risk,
+    /// Turning it on never returns.
+    pub hangs_before: bool,
+    pub hangs_after: bool,
+}
+
+static THINGS: LazyLock<Mutex<HashMap<String, Thing>>> = LazyLock::new(Mutex::default);
+
+pub fn thing<T>(id: &str, look: impl FnOnce(&mut Thing) -> T) -> T {
+    look(THINGS.lock().unwrap().entry(id.to_owned()).or_default())
+}
+
+pub struct ThingAt(String);
+
+impl Resource for ThingAt {
+    const KIND: KindInfo = KindInfo {
+        asff: "AwsTestThing",
+        cfn: "AWS::Test::Thing",
+        arn: "arn:{partition}:test:{region}:{account}:thing/{id}",
+        reads: &[],
+        longest_id: 64,
+    };
+
+    fn locate(seen: &Sighting<'_>) -> Result<Key, Misplaced> {
+        let arn = seen.agreed("test")?.ok_or_else(|| Misplaced::new("no ARN"))?;
+        let id = arn.resource.strip_prefix("thing/").ok_or_else(|| Misplaced::new("no thing"))?;
+        Ok(seen.key(Self::KIND.asff, seen.region, id))
+    }
+
+    fn from_key(key: &Key) -> Result<Self, Misplaced> {
+        Ok(Self(key.id.clone()))
+    }
+
+    async fn inspect(&self, _: &Aws, tags: bool) -> Result<Facts> {
+        thing(&self.0, |thing| match thing.tags.first() {
+            Some((key, _)) if tags && key == "unreadable" => {
+                Err(Error::new(ErrorKind::Denied, "AccessDenied: tags"))
+            }
+            _ => Ok(Facts { tags: Some(thing.tags.clone()) }),
+        })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Switch {
+    pub on: bool,
+    pub beside: u32,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Params {
+    /// How patient it is.
+    pub patience: u32,
+}
+
+pub struct TurnOn;
+
+impl Remediator for TurnOn {
+    const SPEC: Spec = Spec {
+        name: "s3.turn_on",
+        version: 1,
+        controls: &["S3.14", "S3.5"],
+        risk: Risk::Loss,
+        what: "Turns it on.",
+        who_notices: "Nobody.",
+        way_back: "Turns it off.",
+        reads: &[],
+        writes: &[],
+        undo: &[],
+        implied: &[],
+    };
+    type Resource = ThingAt;
+    type Params = Params;
+    type State = Switch;
+
+    async fn observe(_: &Aws, at: &ThingAt) -> Result<Switch> {
+        tokio::task::yield_now().await;
+        thing(&at.0, |thing| {
+            thing.looks += 1;
+            if thing.meddle_after.is_some_and(|looks| thing.looks > looks) {
+                thing.beside += 1;
+            }
+            if let Some(error) = &thing.reading_fails {
+                return Err(error.clone());
+            }
+            if thing.lag > 0 && thing.writes > 0 {
+                thing.lag -= 1;
+                return Ok(Switch { on: !thing.on, beside: thing.beside });
+            }
+            Ok(Switch { on: thing.on, beside: thing.beside })
+        })
+    }
+
+    fn plan(now: &Switch, ask: &Ask<'_, Params>) -> Plan<Switch> {
+        if now.on {
+            return Plan::Compliant;
+        }
+        if let Some(since) = ask.since
+            && !ask.by_person
+            && ask.params.patience > 0
+        {
+            let until = since + jiff::SignedDuration::from_hours(24 * i64::from(ask.params.patience));
+            if until > ask.at {
+                return Plan::Wait { until, why: "patience".to_owned() };
+            }
+        } else if ask.params.patience > 0 && !ask.by_person {
+            return Plan::Wait { until: ask.at + jiff::SignedDuration::from_hours(24), why: "patience".into() };
+        }
+        // Even numbers beside it are free of risk.
+        let risk = match now.beside {
+            1000 => Risk::Downtime,
+            1001 => Risk::Loss,
+            _ => Risk::Cost,
+        };
+        Plan::Change(Proposal { to: Switch { on: true, beside: now.beside }, risk, notes: vec!["a note".into()] })
+    }
+
+    async fn apply(_: &Aws, at: &ThingAt, change: &Change<Switch>) -> Result<()> {
+        if thing(&at.0, |thing| thing.hangs_before) {
+            std::future::pending::<()>().await;
+        }
+        let result = thing(&at.0, |thing| {
+            if let Some(error) = &thing.writing_fails {
+                return Err(error.clone());
+            }
+            thing.writes += 1;
+            thing.on = change.to.on;
+            if thing.answer_lost {
+                return Err(Error::new(ErrorKind::Transient, "connection reset"));
+            }
+            Ok(())
+        });
+        if thing(&at.0, |thing| thing.hangs_after) {
+            std::future::pending::<()>().await;
+        }
+        result
+    }
+
+    fn undo(change: &Change<Switch>, now: &Switch) -> Undo<Switch> {
+        if now.on == change.from.on {
+            Undo::Nothing
+        } else {
+            Undo::To { to: Switch { on: change.from.on, beside: now.beside }, notes: vec![] }
+        }
+    }
+
+    fn aging(now: &Switch) -> bool {
+        !now.on
+    }
+}
+
+pub const REGISTRY: &[&dyn Erased] = &[&TurnOn];
+
+pub struct NoAccounts;
+
+impl Connect for NoAccounts {
+    fn connect<'a>(&'a self, _: &'a Purpose<'a>) -> BoxFuture<'a, Result<Connection>> {
+        Box::pin(async { Ok(Connection::new(SdkConfig::builder().build())) })
+    }
+
+    fn control_params<'a>(
+        &'a self,
+        _: &'a Connection,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<Option<BTreeMap<String, Vec<String>>>>> {
+        Box::pin(async { Ok(None) })
+    }
+}
+
+/// A store that stops answering, for good, before or after a call of its choosing.
+pub struct Fragile {
+    pub inner: Arc<Memory>,
+    pub calls: AtomicU32,
+    /// Hang at this call: positive before it is carried out, negative after.
+    pub hang_at: AtomicI64,
+    pub reading_fails: Mutex<Option<Error>>,
+    pub writing_fails: Mutex<Option<Error>>,
+}
+
+impl Fragile {
+    async fn pass(&self, after: bool) {
+        let number = if after {
+            -i64::from(self.calls.load(Ordering::SeqCst))
+        } else {
+            i64::from(self.calls.fetch_add(1, Ordering::SeqCst)) + 1
+        };
+        if self.hang_at.load(Ordering::SeqCst) == number {
+            std::future::pending::<()>().await;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+impl Store for Fragile {
+    fn read<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<HashMap<String, Item>>> {
+        Box::pin(async move {
+            self.pass(false).await;
+            if let Some(error) = &*self.reading_fails.lock().unwrap() {
+                return Err(error.clone());
+            }
+            self.inner.read(keys).await
+        })
+    }
+
+    fn commit<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<(), CommitError>> {
+        Box::pin(async move {
+            self.pass(false).await;
+            if let Some(error) = &*self.writing_fails.lock().unwrap() {
+                return Err(CommitError::Failed(error.clone()));
+            }
+            let result = self.inner.commit(commit).await;
+            self.pass_after().await;
+            result
+        })
+    }
+
+    fn run<'a>(&'a self, run: &'a str) -> BoxFuture<'a, Result<Vec<String>>> {
+        self.inner.run(run)
+    }
+
+    fn runs<'a>(&'a self, by: Index<'a>, limit: usize) -> BoxFuture<'a, Result<Vec<RunRef>>> {
+        self.inner.runs(by, limit)
+    }
+
+    fn scan<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<(String, Item)>>> {
+        self.inner.scan(prefix)
+    }
+
+    fn name(&self) -> String {
+        "fragile".to_owned()
+    }
+}
+
+impl Fragile {
+    async fn pass_after(&self) {
+        self.pass(true).await;
+    }
+}
+
+pub struct World {
+    pub engine: Engine,
+    pub memory: Arc<Memory>,
+    pub store: Arc<Fragile>,
+    now: Arc<AtomicI64>,
+    pub id: String,
+    pub deadline: Duration,
+}
+
+pub const RULES: &str = "
+rules:
+  - name: turn-on
+    control: S3.14
+    remediator: s3.turn_on
+    automatic: apply
+";
+
+impl World {
+    /// A world with one thing that is off.
+    pub fn new(id: &str, rules: &str) -> Self {
+        thing(id, |thing| *thing = Thing::default());
+        let memory = Arc::new(Memory::default());
+        let store = Arc::new(Fragile {
+            inner: Arc::clone(&memory),
+            calls: AtomicU32::new(0),
+            hang_at: AtomicI64::new(0),
+            reading_fails: Mutex::default(),
+            writing_fails: Mutex::default(),
+        });
+        let now = Arc::new(AtomicI64::new(1_790_000_000));
+        let clock = Arc::clone(&now);
+        let engine = Engine {
+            registry: REGISTRY,
+            rules: RuleSet::parse(&[("rules.yaml", rules)], None, REGISTRY).unwrap(),
+            store: store.clone(),
+            connect: Arc::new(NoAccounts),
+            settings: Settings { ceiling: Mode::Apply, settle: Duration::from_secs(3), ..Settings::default() },
+            clock: Arc::new(move || Timestamp::from_second(clock.load(Ordering::SeqCst)).unwrap()),
+        };
+        Self { engine, memory, store, now, id: id.to_owned(), deadline: Duration::from_secs(60) }
+    }
+
+    pub fn exemptions(&mut self, rules: &str, exemptions: &str) {
+        self.engine.rules =
+            RuleSet::parse(&[("rules.yaml", rules)], Some(("exemptions.yaml", exemptions)), REGISTRY).unwrap();
+    }
+
+    pub fn pass(&self, hours: i64) {
+        self.now.fetch_add(hours * 3600, Ordering::SeqCst);
+    }
+
+    pub fn pass_seconds(&self, seconds: i64) {
+        self.now.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    pub fn thing<T>(&self, look: impl FnOnce(&mut Thing) -> T) -> T {
+        thing(&self.id, look)
+    }
+
+    pub fn finding(&self, finding_id: &str) -> Finding {
+        finding(&self.id, finding_id, "FAILED", "NEW")
+    }
+
+    pub fn request(&self, verb: Verb, asked_by: Asker, event: &str, finding: Finding) -> Request {
+        Request {
+            finding,
+            verb,
+            asked_by,
+            event: event.to_owned(),
+            only_rule: None,
+            only_resource: None,
+            agreed: None,
+            deadline: Instant::now() + self.deadline,
+            dry_run: false,
+            record: true,
+        }
+    }
+
+    pub async fn imported(&self, event: &str) -> Done {
+        self.imported_finding(event, self.finding("f-1")).await
+    }
+
+    pub async fn imported_finding(&self, event: &str, finding: Finding) -> Done {
+        let asked_by = Asker::Automatic { event: event.to_owned() };
+        self.one(self.request(Verb::Fix, asked_by, event, finding)).await
+    }
+
+    pub async fn clicked(&self, verb: Verb, event: &str) -> Done {
+        self.one(self.request(verb, clicked(event), event, self.finding("f-1"))).await
+    }
+
+    pub async fn one(&self, request: Request) -> Done {
+        let mut done = self.engine.handle(&request).await;
+        assert_eq!(done.len(), 1, "{done:?}");
+        let done = done.remove(0);
+        // The service tells it and marks it as told.
+        if let Done::Outcome(outcome) = &done {
+            self.told(outcome).await;
+        }
+        done
+    }
+
+    pub async fn told(&self, outcome: &Outcome) {
+        if let Some(commit) = redress_router::engine::told(outcome) {
+            self.store.commit(&commit).await.unwrap();
+        }
+    }
+
+    pub fn records(&self) -> Vec<Record> {
+        self.memory.records()
+    }
+
+    pub fn stages(&self) -> Vec<Stage> {
+        self.records().iter().map(|record| record.stage).collect()
+    }
+
+    /// Every run's chain is whole; open runs are those whose last record is not the last.
+    pub async fn check_chains(&self) -> usize {
+        let mut runs: Vec<String> = self.records().into_iter().map(|record| record.run).collect();
+        runs.sort();
+        runs.dedup();
+        let mut open = 0;
+        for run in runs {
+            let lines = self.memory.run(&run).await.unwrap();
+            let records = verify_run(lines.iter().map(String::as_str)).unwrap();
+            open += usize::from(!records.last().unwrap().last);
+        }
+        open
+    }
+}
+
+pub fn clicked(event: &str) -> Asker {
+    Asker::CustomAction {
+        action: "arn:aws:securityhub:eu-west-1:123456789012:action/custom/RedressFix".to_owned(),
+        event: event.to_owned(),
+        account: "123456789012".to_owned(),
+        region: "eu-west-1".to_owned(),
+    }
+}
+
+pub fn finding(thing: &str, id: &str, compliance: &str, workflow: &str) -> Finding {
+    let arn = format!("arn:aws:test:eu-west-1:123456789012:thing/{thing}");
+    let json = asff(&arn, id, compliance, workflow);
+    let event = json!({
+        "version": "0",
+        "id": "e",
+        "detail-type": "Security Hub Findings - Imported",
+        "source": "aws.securityhub",
+        "account": "123456789012",
+        "time": "2026-11-23T00:00:00Z",
+        "region": "eu-west-1",
+        "resources": [],
+        "detail": { "findings": [json] },
+    });
+    let mut incoming = decode(event.to_string().as_bytes()).unwrap();
+    match incoming.findings.remove(0) {
+        redress_router::event::Decoded::Finding(finding) => *finding,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub fn asff(resource: &str, id: &str, compliance: &str, workflow: &str) -> Value {
+    json!({
+        "SchemaVersion": "2018-10-08",
+        "Id": format!("arn:aws:securityhub:eu-west-1:123456789012:security-control/S3.14/finding/{id}"),
+        "ProductArn": "arn:aws:securityhub:eu-west-1::product/aws/securityhub",
+        "ProductName": "Security Hub",
+        "CompanyName": "AWS",
+        "Region": "eu-west-1",
+        "GeneratorId": "security-control/S3.14",
+        "AwsAccountId": "123456789012",
+        "Types": ["Software and Configuration Checks/Industry and Regulatory Standards"],
+        "CreatedAt": "2026-11-23T00:00:00Z",
+        "UpdatedAt": "2026-11-23T00:00:00Z",
+        "Severity": { "Label": "LOW", "Normalized": 1, "Original": "LOW" },
+        "Title": "Things should be on",
+        "Description": "d",
+        "ProductFields": {},
+        "Resources": [{ "Type": "AwsTestThing", "Id": resource, "Partition": "aws", "Region": "eu-west-1" }],
+        "Compliance": { "Status": compliance, "SecurityControlId": "S3.14" },
+        "Workflow": { "Status": workflow },
+        "WorkflowState": workflow,
+        "RecordState": "ACTIVE",
+    })
+}
+
+pub fn stage(done: &Done) -> Stage {
+    match done {
+        Done::Outcome(outcome) => outcome.stage,
+        other => panic!("no outcome: {other:?}"),
+    }
+}
+
+pub fn reason(done: &Done) -> String {
+    match done {
+        Done::Outcome(outcome) => outcome.reason.clone().unwrap_or_default(),
+        Done::Repeat { reason, .. } | Done::Unwanted(reason) => reason.clone(),
+        Done::Retry { why, .. } => why.clone(),
+    }
+}
