@@ -3,6 +3,7 @@
 
 pub mod aws_call;
 pub mod background;
+pub mod deployment;
 pub mod error;
 pub mod hold_proxy;
 pub mod http1;
