@@ -151,7 +151,7 @@ impl Aws {
 /// One API call of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
-    /// The service's IAM prefix, such as `s3`.
+    /// The service: its IAM prefix, such as `s3`, save for `s3control`, which shares that one.
     pub service: String,
     /// The API operation, such as `PutBucketVersioning`.
     pub operation: String,
@@ -216,7 +216,7 @@ impl Intercept for Gate {
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let (service, operation) = match cfg.load::<Metadata>() {
-            Some(known) => (prefix(known.service()), known.name().to_owned()),
+            Some(known) => (service_name(known.service()), known.name().to_owned()),
             None => ("unknown", "unknown".to_owned()),
         };
         if !self.0.allowed.iter().any(|action| action.covers(service, &operation)) {
@@ -260,11 +260,13 @@ impl From<Gate> for SharedInterceptor {
     }
 }
 
-/// The IAM prefix of a service, from the name that the SDK knows it by. An unknown one matches no action.
-fn prefix(service: &str) -> &'static str {
+/// A service as [`Call::service`] names it, from the name that the SDK knows it by. An unknown one matches
+/// no action.
+fn service_name(service: &str) -> &'static str {
     match service {
-        // S3's account-wide calls are checked as `s3:` actions as well.
-        "S3" | "S3 Control" => "s3",
+        "S3" => "s3",
+        // Its calls are checked as `s3:` actions, but S3 has operations of the same names.
+        "S3 Control" => "s3control",
         "EC2" => "ec2",
         "Cognito Identity Provider" => "cognito-idp",
         _ => "unknown",

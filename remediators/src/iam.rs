@@ -14,7 +14,8 @@ use crate::{Access, Erased, Key};
 pub struct Action {
     /// The action, such as `s3:GetLifecycleConfiguration`.
     pub iam: &'static str,
-    /// The API operations behind it; empty where the one operation has the action's own name.
+    /// The API operations behind it; empty where the one operation has the action's own name. Those of
+    /// another service than the action's prefix says are written `service:Operation`.
     pub calls: &'static [&'static str],
     /// What it is allowed on.
     pub on: On,
@@ -25,7 +26,7 @@ pub struct Action {
 pub enum On {
     /// The remediator's own resource.
     Resource,
-    /// Another ARN; `{partition}`, `{region}`, `{account}` and `{id}` are filled in.
+    /// Another ARN, completed by [`Key::fill`].
     Arn(&'static str),
     /// No ARN exists for it: `*`, narrowed to the Region by `aws:RequestedRegion`.
     Region,
@@ -48,17 +49,27 @@ impl Action {
         Self { iam, calls: &[], on }
     }
 
-    /// An action that is checked for operations of other names.
+    /// An action that is checked for operations of other names, or of another service:
+    /// `s3control:GetPublicAccessBlock`.
     #[must_use]
     pub const fn called(self, calls: &'static [&'static str]) -> Self {
         Self { calls, ..self }
     }
 
-    /// Whether AWS checks this action for the operation `name` of the service with this IAM prefix.
-    pub fn covers(&self, prefix: &str, name: &str) -> bool {
-        let Some((own_prefix, own_name)) = self.iam.split_once(':') else { return false };
-        own_prefix == prefix
-            && if self.calls.is_empty() { own_name == name } else { self.calls.contains(&name) }
+    /// The API operations behind it, each with its service.
+    pub fn operations(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let (own, name) = self.iam.split_once(':').unwrap_or(("", self.iam));
+        let same_name = self.calls.is_empty().then_some((own, name));
+        same_name
+            .into_iter()
+            .chain(self.calls.iter().map(move |call| call.split_once(':').unwrap_or((own, call))))
+    }
+
+    /// Whether AWS checks this action for the operation `name` of `service`: as in [`Call::service`].
+    ///
+    /// [`Call::service`]: crate::Call::service
+    pub fn covers(&self, service: &str, name: &str) -> bool {
+        self.operations().any(|operation| operation == (service, name))
     }
 }
 
@@ -93,4 +104,36 @@ pub fn policy(remediator: &dyn Erased, access: Access, key: &Key) -> Value {
         })
         .collect();
     json!({ "Version": "2012-10-17", "Statement": statements })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_action_covers_its_own_operations_and_no_others() {
+        let plain = Action::new("s3:GetBucketVersioning", On::Resource);
+        assert!(plain.covers("s3", "GetBucketVersioning"));
+        assert!(!plain.covers("s3control", "GetBucketVersioning"));
+        assert!(!plain.covers("s3", "PutBucketVersioning"));
+
+        let renamed = Action::new("s3:GetLifecycleConfiguration", On::Resource)
+            .called(&["GetBucketLifecycleConfiguration"]);
+        assert!(renamed.covers("s3", "GetBucketLifecycleConfiguration"));
+        assert!(!renamed.covers("s3", "GetLifecycleConfiguration"));
+    }
+
+    /// S3 and S3 Control have operations of the same name, of a bucket and of an account.
+    #[test]
+    fn an_operation_of_another_service_is_told_apart_from_its_namesake() {
+        let bucket =
+            Action::new("s3:GetBucketPublicAccessBlock", On::Resource).called(&["GetPublicAccessBlock"]);
+        assert!(bucket.covers("s3", "GetPublicAccessBlock"));
+        assert!(!bucket.covers("s3control", "GetPublicAccessBlock"));
+
+        let account = Action::new("s3:GetAccountPublicAccessBlock", On::Anything)
+            .called(&["s3control:GetPublicAccessBlock"]);
+        assert!(account.covers("s3control", "GetPublicAccessBlock"));
+        assert!(!account.covers("s3", "GetPublicAccessBlock"));
+    }
 }

@@ -15,6 +15,10 @@ mod remediator;
 mod resource;
 
 #[cfg(feature = "s3")]
+mod account;
+#[cfg(feature = "cognito")]
+mod cognito;
+#[cfg(feature = "s3")]
 mod s3;
 
 pub use aws::{Access, Aws, Call, Connection};

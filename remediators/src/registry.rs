@@ -4,6 +4,12 @@ use crate::Erased;
 
 /// All remediators, sorted by name. A new one is a line here and a `mod` line in its service's folder.
 pub const REGISTRY: &[&dyn Erased] = &[
+    #[cfg(feature = "cognito")]
+    &crate::cognito::disable_user::DisableUser,
+    #[cfg(feature = "s3")]
+    &crate::s3::block_account_public_access::BlockAccountPublicAccess,
+    #[cfg(feature = "s3")]
+    &crate::s3::block_public_access::BlockPublicAccess,
     #[cfg(feature = "s3")]
     &crate::s3::enable_versioning::EnableVersioning,
 ];
@@ -17,3 +23,6 @@ pub fn find(name: &str) -> Option<&'static dyn Erased> {
 pub fn serving(control: &str) -> impl Iterator<Item = &'static dyn Erased> {
     REGISTRY.iter().copied().filter(move |remediator| remediator.spec().controls.contains(&control))
 }
+
+#[cfg(test)]
+mod tests;

@@ -420,6 +420,12 @@ fn params_of<R: Remediator>(params: &Value) -> Result<R::Params> {
     if params.is_null() {
         return Ok(R::Params::default());
     }
+    // serde would take a list as well, for the fields in their order.
+    if !params.is_object() {
+        let why =
+            format!("parameters of `{}`: they are fields with values, not a list or one value", R::SPEC.name);
+        return Err(Error::new(ErrorKind::Invalid, why));
+    }
     R::Params::deserialize(params)
         .map_err(|error| Error::new(ErrorKind::Invalid, format!("parameters of `{}`: {error}", R::SPEC.name)))
 }

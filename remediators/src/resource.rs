@@ -41,12 +41,18 @@ impl Key {
     }
 
     /// `template` with `{partition}`, `{region}`, `{account}` and `{id}` filled in.
+    ///
+    /// An id of two parts, such as a pool's and a user's, is also to be had in parts: `{id.0}` is what stands
+    /// before its first slash, `{id.1}` what stands after it, and both are the whole id where it has none.
     pub fn fill(&self, template: &str) -> String {
+        let (first, second) = self.id.split_once('/').unwrap_or((&self.id, &self.id));
         // The id comes last: it is the only part that could hold a brace.
         template
             .replace("{partition}", &self.partition)
             .replace("{region}", &self.region)
             .replace("{account}", &self.account)
+            .replace("{id.0}", first)
+            .replace("{id.1}", second)
             .replace("{id}", &self.id)
     }
 }
@@ -244,4 +250,19 @@ pub trait Resource: Sized + Send + Sync + 'static {
     /// Proves on the live resource what the ARN can't (its Region, its owner), and reads its tags if
     /// asked to.
     fn inspect(&self, aws: &Aws, tags: bool) -> impl Future<Output = Result<Facts>> + Send;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_of_two_parts_fills_in_parts_and_whole() {
+        let key = |id: &str| Key { id: id.to_owned(), ..Key::any("aws", "123456789012", "CognitoUser") };
+        let template = "{partition}:{account}:{id.0}:{id.1}:{id}";
+        assert_eq!(key("pool/user").fill(template), "aws:123456789012:pool:user:pool/user");
+        assert_eq!(key("a/b/c").fill(template), "aws:123456789012:a:b/c:a/b/c");
+        assert_eq!(key("plain").fill(template), "aws:123456789012:plain:plain:plain");
+        assert_eq!(key("*").fill(template), "aws:123456789012:*:*:*");
+    }
 }

@@ -1,0 +1,4 @@
+//! Amazon Cognito user pools.
+
+pub(crate) mod disable_user;
+pub(crate) mod user;
