@@ -6,6 +6,10 @@ use crate::Erased;
 pub const REGISTRY: &[&dyn Erased] = &[
     #[cfg(feature = "cognito")]
     &crate::cognito::disable_user::DisableUser,
+    #[cfg(feature = "ec2")]
+    &crate::ec2::release_address::ReleaseAddress,
+    #[cfg(feature = "ec2")]
+    &crate::ec2::restrict_ingress::RestrictIngress,
     #[cfg(feature = "s3")]
     &crate::s3::block_account_public_access::BlockAccountPublicAccess,
     #[cfg(feature = "s3")]
