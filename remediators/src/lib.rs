@@ -14,12 +14,12 @@ mod registry;
 mod remediator;
 mod resource;
 
-#[cfg(feature = "ec2")]
-mod ec2;
 #[cfg(feature = "s3")]
 mod account;
 #[cfg(feature = "cognito")]
 mod cognito;
+#[cfg(feature = "ec2")]
+mod ec2;
 #[cfg(feature = "s3")]
 mod s3;
 
@@ -28,7 +28,8 @@ pub use error::{Disposition, Error, ErrorKind, Result};
 pub use iam::{Action, Implied, On, policy};
 pub use registry::{REGISTRY, find, serving};
 pub use remediator::{
-    Ask, BoxFuture, Change, Erased, NoParams, Plan, Proposal, RawAsk, Remediator, Risk, Spec, Undo, whole,
+    Ask, BoxFuture, Change, Erased, Evidence, NoParams, Plan, Proposal, RawAsk, Remediator, Risk, Spec, Undo,
+    whole,
 };
 pub use resource::{Facts, Key, KindInfo, Misplaced, Resource, Sighting, Tags};
 

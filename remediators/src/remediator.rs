@@ -32,6 +32,9 @@ pub trait Remediator: Send + Sync + 'static {
     /// Name, controls, worst risk, IAM actions, documentation.
     const SPEC: Spec;
 
+    /// What shows that the finding is true.
+    const EVIDENCE: Evidence = Evidence::State;
+
     /// The kind of resource it works on.
     type Resource: Resource;
 
@@ -94,6 +97,16 @@ pub trait Remediator: Send + Sync + 'static {
         let _ = (control, params);
         false
     }
+}
+
+/// What shows that a finding is true. The finding itself never does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// The resource's own state.
+    State,
+    /// The activity table: when the user was last seen. The engine reads it, consistently, and gives it as
+    /// [`Ask::since`]; again directly before the write.
+    Activity,
 }
 
 /// What stands beside a remediator's code: its name, and what people and IAM must know of it.
@@ -167,7 +180,8 @@ pub struct Ask<'a, P> {
     pub control_params: Option<&'a BTreeMap<String, Vec<String>>>,
     /// When the run started.
     pub at: Timestamp,
-    /// Since when the state has been one that [`Remediator::aging`] watches; `None` where that is new.
+    /// Since when the state has been one that [`Remediator::aging`] watches, or when the user was last seen
+    /// ([`Evidence::Activity`]); `None` where that is new, or not known.
     pub since: Option<Timestamp>,
     /// Whether a person asked for this very finding.
     pub by_person: bool,
@@ -291,6 +305,8 @@ pub trait Erased: Send + Sync + 'static {
     fn spec(&self) -> &'static Spec;
     /// See [`Resource::KIND`].
     fn kind(&self) -> &'static KindInfo;
+    /// See [`Remediator::EVIDENCE`].
+    fn evidence(&self) -> Evidence;
     /// The JSON schema of the rule's parameters.
     fn params_schema(&self) -> Schema;
     /// Whether a rule's parameters can be read; the error names the field.
@@ -354,6 +370,10 @@ impl<R: Remediator> Erased for R {
 
     fn kind(&self) -> &'static KindInfo {
         const { &R::Resource::KIND }
+    }
+
+    fn evidence(&self) -> Evidence {
+        R::EVIDENCE
     }
 
     fn params_schema(&self) -> Schema {

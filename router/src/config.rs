@@ -7,6 +7,7 @@
 //! | `REDRESS_STATE_TABLE` | DynamoDB table of leases, holds, caps | in memory: ceiling `plan` |
 //! | `REDRESS_AUDIT_TABLE` | DynamoDB table of records | in memory: ceiling `plan` |
 //! | `REDRESS_RETENTION_DAYS` | for how long records are kept | `400` |
+//! | `REDRESS_ACTIVITY_TABLE` | DynamoDB table of users' last activity | inactive users are refused |
 //! | `REDRESS_MEMBER_ROLE` | role assumed in the finding's account | the function's own role |
 //! | `REDRESS_EXTERNAL_ID` | external id for that role | none |
 //! | `REDRESS_WRITE_BACK` | `on` or `off`: notes, fields and workflow on findings | `off` |
@@ -48,6 +49,8 @@ pub struct Config {
     pub rules: Option<PathBuf>,
     /// Where state and records are; `None` for memory.
     pub tables: Option<Tables>,
+    /// The table of users' last activity.
+    pub activity_table: Option<String>,
     /// The role in the finding's account; `None` for the function's own.
     pub member_role: Option<MemberRole>,
     /// Where outcomes are told.
@@ -156,6 +159,7 @@ impl Config {
             ceiling,
             rules: get("REDRESS_RULES")?.map(PathBuf::from),
             tables,
+            activity_table: get("REDRESS_ACTIVITY_TABLE")?,
             member_role: get("REDRESS_MEMBER_ROLE")?.map(|name| MemberRole { name, external_id }),
             channels: Channels { findings, bus: get("REDRESS_EVENT_BUS")? },
             queue_url: get("REDRESS_QUEUE_URL")?,

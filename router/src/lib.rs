@@ -4,6 +4,7 @@
 //! through the [`engine`] past the [`guard`], leaves records ([`audit`], [`store`]) and is told to whoever
 //! waits ([`report`]). [`service`] is the Lambda function around all that.
 
+pub mod activity;
 pub mod audit;
 pub mod aws;
 pub mod config;

@@ -4,15 +4,20 @@
 //! One commit may touch both, and is carried out whole or not at all. That is what keeps promises 2 and 6:
 //! a lease is never taken without its intent, an outcome never lost while its lease is released.
 
+pub mod dynamodb;
+pub mod file;
 pub mod memory;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use jiff::Timestamp;
 use redress_remediators::{BoxFuture, Error};
 use serde_json::Value;
 
 use crate::audit::{Record, Sealed, Stage};
+
+/// Where a store takes the time from, to tell which items have expired.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// A state item as read.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,7 +59,7 @@ pub enum Op {
         etag: String,
         /// What must hold before.
         expect: Expect,
-        /// When it may be forgotten; `None` never.
+        /// From when on it counts as absent, to the second; `None` never.
         expires: Option<Timestamp>,
     },
     /// Removes an item.
@@ -64,13 +69,14 @@ pub enum Op {
         /// What must hold before.
         expect: Expect,
     },
-    /// Adds one to a counter, unless it has reached its limit.
+    /// Adds one to a counter, unless it has reached its limit. A counter's body is `{"n": 3}`, its etag the
+    /// same number; only this operation writes it.
     Count {
         /// The counter's key.
         key: String,
         /// The highest number it may reach.
         limit: u64,
-        /// When it may be forgotten.
+        /// From when on it counts as absent, to the second: it begins anew at one.
         expires: Timestamp,
     },
 }
@@ -143,7 +149,7 @@ pub enum Index<'a> {
 
 /// Where state and records live.
 pub trait Store: Send + Sync {
-    /// Reads state items, consistently. Those that do not exist are missing from the answer.
+    /// Reads state items, consistently. Those that do not exist, or have expired, are missing from the answer.
     fn read<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<HashMap<String, Item>, Error>>;
 
     /// Carries out a commit.
@@ -155,7 +161,7 @@ pub trait Store: Send + Sync {
     /// Runs that have ended, newest first, at most `limit`.
     fn runs<'a>(&'a self, by: Index<'a>, limit: usize) -> BoxFuture<'a, Result<Vec<RunRef>, Error>>;
 
-    /// All state items whose key starts with `prefix`. For recovery and the command line; not for a run.
+    /// All state items whose key starts with `prefix`, in no order. For recovery and the command line; not for a run.
     fn scan<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<(String, Item)>, Error>>;
 
     /// What to call it in messages, such as a file's path or a table's name.

@@ -186,9 +186,24 @@ async fn a_denied_rule_is_told_once_and_tried_daily() {
 async fn the_guard_stops_and_lets_go() {
     type Cause = (&'static str, fn(&mut Thing), Stage, &'static str);
     let causes: [Cause; 6] = [
-        ("tag", |thing| thing.tags = vec![("redress:exempt".into(), "2027-01-31 ops kept".into())], Stage::Exempt, "owner ops: kept"),
-        ("bad-tag", |thing| thing.tags = vec![("redress:exempt".into(), "yes".into())], Stage::Refused, "not `2027-01-31 owner reason`"),
-        ("unreadable-tags", |thing| thing.tags = vec![("unreadable".into(), String::new())], Stage::Denied, "AccessDenied"),
+        (
+            "tag",
+            |thing| thing.tags = vec![("redress:exempt".into(), "2027-01-31 ops kept".into())],
+            Stage::Exempt,
+            "owner ops: kept",
+        ),
+        (
+            "bad-tag",
+            |thing| thing.tags = vec![("redress:exempt".into(), "yes".into())],
+            Stage::Refused,
+            "not `2027-01-31 owner reason`",
+        ),
+        (
+            "unreadable-tags",
+            |thing| thing.tags = vec![("unreadable".into(), String::new())],
+            Stage::Denied,
+            "AccessDenied",
+        ),
         ("risk", |thing| thing.beside = 1000, Stage::Refused, "risk `downtime` is above"),
         ("loss", |thing| thing.beside = 1001, Stage::Refused, "does not say `max_risk: loss`"),
         ("reading", |thing| thing.reading_fails = Some(denied()), Stage::Denied, "AccessDenied"),
@@ -232,7 +247,11 @@ async fn the_kill_switch_stops_everything_one_rule_or_one_account() {
         [StopScope::All, StopScope::Rule("turn-on".into()), StopScope::Account("123456789012".into())]
     {
         let world = World::new(&format!("stop-{}", scope.key()), RULES);
-        let stop = Stop { by: "arn:aws:iam::1:user/ops".into(), at: "2026-11-23T10:00:00Z".parse().unwrap(), why: "incident".into() };
+        let stop = Stop {
+            by: "arn:aws:iam::1:user/ops".into(),
+            at: "2026-11-23T10:00:00Z".parse().unwrap(),
+            why: "incident".into(),
+        };
         put(&world.store, &scope.key(), json!(stop)).await;
         for (number, done) in
             [world.imported("e-1").await, world.clicked(Verb::Fix, "e-2").await].iter().enumerate()
@@ -520,7 +539,8 @@ async fn forged_and_foreign_findings_are_refused_and_recorded() {
 #[tokio::test(start_paused = true)]
 async fn a_person_always_gets_an_answer() {
     let mut world = World::new("answers", RULES);
-    let request = |world: &World, event: &str, finding| world.request(Verb::Fix, clicked(event), event, finding);
+    let request =
+        |world: &World, event: &str, finding| world.request(Verb::Fix, clicked(event), event, finding);
     let done = world.one(request(&world, "e-1", finding("answers", "f", "PASSED", "RESOLVED"))).await;
     assert_eq!(stage(&done), Stage::Skipped);
     world.exemptions(&RULES.replace("S3.14", "S3.5"), "exemptions: []");

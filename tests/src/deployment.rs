@@ -49,7 +49,7 @@ pub struct Deployment {
     pub proxy: HoldProxy,
     /// Straight to ministack, as the account's root.
     pub aws: SdkConfig,
-    _servers: (serve::Server, crate::http1::Server),
+    servers: (serve::Server, crate::http1::Server),
 }
 
 /// Builds a binary of the workspace, if need be, and says where it is.
@@ -105,8 +105,7 @@ impl Deployment {
             .service("sqs", queue_server.url());
         let proxy = HoldProxy::start(upstreams)?;
         let aws = sdk_config(ministack.url(), ACCOUNT);
-        let deployment =
-            Self { ministack, hub, queue, proxy, aws, _servers: (hub_server, queue_server) };
+        let deployment = Self { ministack, hub, queue, proxy, aws, servers: (hub_server, queue_server) };
         deployment.make_tables().await?;
         deployment.make_outcome_queue().await?;
         Ok(deployment)
@@ -165,9 +164,14 @@ impl Deployment {
     /// # Errors
     /// Where the binary does not build.
     pub fn function(&self) -> Result<Bootstrap> {
+        Ok(self.function_at(binary("dispatcher")?))
+    }
+
+    /// [`Deployment::function`] for a binary of another build.
+    pub fn function_at(&self, program: PathBuf) -> Bootstrap {
         let queue_url = format!("{}/{ACCOUNT}/redress", self.proxy.url());
         let dead_url = format!("{}/{ACCOUNT}/redress-dead", self.proxy.url());
-        Ok(Bootstrap::new(binary("dispatcher")?)
+        Bootstrap::new(program)
             .aws(&self.proxy.url(), ACCOUNT, "secret")
             .place(ACCOUNT, REGION)
             .timeout(Duration::from_secs(30))
@@ -177,7 +181,12 @@ impl Deployment {
             .env("REDRESS_WRITE_BACK", "on")
             .env("REDRESS_EVENT_BUS", "default")
             .env("REDRESS_QUEUE_URL", queue_url)
-            .env("REDRESS_DEAD_LETTER_URL", dead_url))
+            .env("REDRESS_DEAD_LETTER_URL", dead_url)
+    }
+
+    /// Where Security Hub answers, past the proxy.
+    pub fn hub_url(&self) -> String {
+        self.servers.0.url()
     }
 
     /// The deployed tables, read past the proxy.

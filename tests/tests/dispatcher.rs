@@ -205,7 +205,14 @@ async fn a_killed_dispatcher_is_settled_by_the_next() {
         deployment
             .function()
             .unwrap()
-            .env("REDRESS_RULES", rules_file(&AUTOMATIC.replace("action:", "limits: { per_hour: 9999, per_day: 9999 }\n    action:").replace("rules:", "account_limits: { per_hour: 9999, per_day: 9999 }\nrules:")))
+            .env(
+                "REDRESS_RULES",
+                rules_file(
+                    &AUTOMATIC
+                        .replace("action:", "limits: { per_hour: 9999, per_day: 9999 }\n    action:")
+                        .replace("rules:", "account_limits: { per_hour: 9999, per_day: 9999 }\nrules:"),
+                ),
+            )
             // A lease lasts a minute past its holder's deadline: the next process comes after that.
             .timeout(Duration::from_secs(8))
     };
@@ -223,7 +230,8 @@ async fn a_killed_dispatcher_is_settled_by_the_next() {
         let event = deployment.hub.import_as_aws(&finding.asff()).unwrap().remove(0);
         deployment.proxy.reset();
         let target = Target::Number(number);
-        let hold = if after { deployment.proxy.hold_after(target) } else { deployment.proxy.hold_before(target) };
+        let hold =
+            if after { deployment.proxy.hold_after(target) } else { deployment.proxy.hold_before(target) };
         let function = bootstrap().start().await.unwrap();
         let invoked = tokio::spawn({
             let (function, event) = (function.clone(), event.clone());
@@ -257,7 +265,10 @@ async fn a_killed_dispatcher_is_settled_by_the_next() {
         let records = deployment.records(&verified[0].run).await.unwrap();
         assert!(records.last().unwrap().last);
         let leases = redress_router::store::Store::scan(&deployment.store(), "lease#").await.unwrap();
-        assert!(!leases.iter().any(|(name, _)| name.ends_with(&format!("/{bucket}"))), "{bucket}: {leases:?}");
+        assert!(
+            !leases.iter().any(|(name, _)| name.ends_with(&format!("/{bucket}"))),
+            "{bucket}: {leases:?}"
+        );
         let undo = deployment.hub.custom_action("RedressUndo", &[&finding.id()]).unwrap().remove(0);
         assert!(next.invoke(&undo).await.unwrap().succeeded());
         assert_eq!(deployment.versioning(&bucket).await.unwrap().as_deref(), Some("Suspended"), "{bucket}");
@@ -311,9 +322,10 @@ async fn without_settings_it_plans() {
     deployment.bucket("bare").await.unwrap();
     let finding = control_finding("bare");
     let event = deployment.hub.import_as_aws(&finding.asff()).unwrap().remove(0);
-    let bare = redress_tests::runtime_api::Bootstrap::new(redress_tests::deployment::binary("dispatcher").unwrap())
-        .aws(&deployment.proxy.url(), ACCOUNT, "secret")
-        .place(ACCOUNT, REGION);
+    let bare =
+        redress_tests::runtime_api::Bootstrap::new(redress_tests::deployment::binary("dispatcher").unwrap())
+            .aws(&deployment.proxy.url(), ACCOUNT, "secret")
+            .place(ACCOUNT, REGION);
     let function = bare.start().await.unwrap();
     let click = deployment.hub.custom_action("RedressFix", &[&finding.id()]).unwrap().remove(0);
     for event in [event, click] {

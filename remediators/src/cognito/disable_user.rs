@@ -2,8 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use jiff::SignedDuration;
+
 use super::user::{POOL, User};
-use crate::{prelude::*, remediator::Proposal};
+use crate::{
+    prelude::*,
+    remediator::{Evidence, Proposal},
+};
 
 pub(crate) struct DisableUser;
 
@@ -22,6 +27,9 @@ pub(crate) struct Params {
     federated: bool,
     /// End the user's sessions as well: their refresh tokens stay void, also after an undo.
     sign_out: bool,
+    /// For how many days a user must not have been seen.
+    #[schemars(range(min = 1, max = 3650))]
+    inactive_days: u16,
 }
 
 impl Default for Params {
@@ -31,6 +39,7 @@ impl Default for Params {
             exempt_attribute: "custom:redress_exempt".to_owned(),
             federated: false,
             sign_out: false,
+            inactive_days: 90,
         }
     }
 }
@@ -91,6 +100,7 @@ impl Remediator for DisableUser {
         undo: &[Action::new("cognito-idp:AdminEnableUser", POOL)],
         implied: &[],
     };
+    const EVIDENCE: Evidence = Evidence::Activity;
     type Resource = User;
     type Params = Params;
     type State = State;
@@ -110,6 +120,19 @@ impl Remediator for DisableUser {
         let params = ask.params;
         if !now.enabled {
             return Plan::Compliant;
+        }
+        let Some(seen) = ask.since else {
+            return Plan::Refuse(
+                "nothing shows that the user is inactive: there is no activity of it".to_owned(),
+            );
+        };
+        let due = seen + SignedDuration::from_hours(24 * i64::from(params.inactive_days));
+        if due > ask.at {
+            return Plan::Refuse(format!(
+                "the user is active: last seen {}, which is less than {} days ago",
+                seen.strftime("%Y-%m-%d %H:%M UTC"),
+                params.inactive_days
+            ));
         }
         if now.marks.contains(&params.exempt_attribute) {
             return Plan::Refuse(format!(
@@ -190,7 +213,23 @@ mod tests {
     }
 
     fn plan(now: &State, params: &Params) -> Plan<State> {
-        DisableUser::plan(now, &ask(CONTROL, params))
+        seen(now, params, Some(100))
+    }
+
+    /// The plan for a user who was last seen so many days ago.
+    fn seen(now: &State, params: &Params, days: Option<i64>) -> Plan<State> {
+        let mut ask = ask(CONTROL, params);
+        ask.since = days.map(|days| ask.at - SignedDuration::from_hours(24 * days));
+        DisableUser::plan(now, &ask)
+    }
+
+    #[test]
+    fn without_proof_of_inactivity_nobody_is_disabled() {
+        let params = Params::default();
+        assert!(matches!(seen(&state(), &params, None), Plan::Refuse(why) if why.contains("no activity")));
+        assert!(matches!(seen(&state(), &params, Some(89)), Plan::Refuse(why) if why.contains("is active")));
+        assert!(matches!(seen(&state(), &params, Some(90)), Plan::Change(_)));
+        assert!(matches!(seen(&state(), &params, Some(-1)), Plan::Refuse(_)), "a time in the future");
     }
 
     #[test]

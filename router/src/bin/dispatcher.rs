@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use lambda_runtime::{LambdaEvent, service_fn};
 use redress_remediators::REGISTRY;
 use redress_router::{
+    activity::ActivityTable,
     aws::{Accounts, defaults, environment_credentials, http_client, partition_of},
     config::Config,
-    engine::{Engine, Settings},
+    engine::{Activity, Engine, Settings},
     report::Reporter,
     service::Service,
     store::{Store, dynamodb::DynamoDb, memory::Memory},
@@ -95,6 +96,10 @@ async fn assemble(config: &Config, rules: &redress_router::rules::RuleSet) -> Re
         registry: REGISTRY,
         rules: rules.clone(),
         store,
+        activity: config.activity_table.as_ref().map(|table| {
+            let client = aws_sdk_dynamodb::Client::new(&aws);
+            Arc::new(ActivityTable::new(client, table)) as Arc<dyn Activity>
+        }),
         connect: Arc::new(Accounts::new(aws.clone(), config.member_role.clone())),
         settings: Settings {
             ceiling: config.ceiling,

@@ -2,53 +2,116 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fmt,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use jiff::Timestamp;
 use redress_remediators::{BoxFuture, Error};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Commit, CommitError, Expect, Index, Item, Op, RunRef, Store};
+use super::{Clock, Commit, CommitError, Expect, Index, Item, Op, RunRef, Store};
 use crate::audit::Record;
 
-/// A store that is gone with its process.
-#[derive(Debug, Default)]
+/// A store that is gone with its process. Made by `default`, it has no clock, and nothing in it expires.
+#[derive(Default)]
 pub struct Memory {
     tables: Mutex<Tables>,
+    clock: Option<Clock>,
 }
 
 /// State and records, and how a commit changes them. Shared with the file store.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tables {
-    pub(super) state: BTreeMap<String, Item>,
+    pub(super) state: State,
     pub(super) records: Vec<(Record, String)>,
 }
 
-impl Tables {
-    pub(super) fn read(&self, keys: &[String]) -> HashMap<String, Item> {
-        keys.iter().filter_map(|key| Some((key.clone(), self.state.get(key)?.clone()))).collect()
+/// The state items, by their keys.
+pub(super) type State = BTreeMap<String, Stored>;
+
+/// A state item, and until when it counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Stored {
+    etag: String,
+    body: Value,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires: Option<Timestamp>,
+}
+
+impl Stored {
+    /// To the second, as DynamoDB has it.
+    pub(super) fn is_alive(&self, now: Timestamp) -> bool {
+        self.expires.is_none_or(|expires| expires.as_second() > now.as_second())
     }
 
-    /// Checks every condition, then writes everything.
-    pub(super) fn commit(&mut self, commit: &Commit) -> Result<(), CommitError> {
+    fn item(&self) -> Item {
+        Item { etag: self.etag.clone(), body: self.body.clone() }
+    }
+}
+
+/// What a commit makes of the state.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Changes {
+    put: State,
+    delete: Vec<String>,
+}
+
+impl Changes {
+    pub(super) fn apply(self, state: &mut State) {
+        for key in &self.delete {
+            state.remove(key);
+        }
+        state.extend(self.put);
+    }
+}
+
+impl Tables {
+    pub(super) fn read(&self, keys: &[String], now: Timestamp) -> HashMap<String, Item> {
+        keys.iter().filter_map(|key| Some((key.clone(), self.item(key, now)?.item()))).collect()
+    }
+
+    fn item(&self, key: &str, now: Timestamp) -> Option<&Stored> {
+        self.state.get(key).filter(|stored| stored.is_alive(now))
+    }
+
+    /// Checks every condition, and says what the commit makes of the state.
+    pub(super) fn changes(&self, commit: &Commit, now: Timestamp) -> Result<Changes, CommitError> {
+        let mut changes = Changes::default();
         for op in &commit.ops {
             let key = op.key();
-            let now = self.state.get(key);
+            let stored = self.item(key, now);
             match op {
                 Op::Put { expect, .. } | Op::Delete { expect, .. } => {
                     let holds = match expect {
-                        Expect::Absent => now.is_none(),
-                        Expect::Etag(etag) => now.is_some_and(|item| item.etag == *etag),
+                        Expect::Absent => stored.is_none(),
+                        Expect::Etag(etag) => stored.is_some_and(|stored| stored.etag == *etag),
                         Expect::Anything => true,
                     };
                     if !holds {
                         return Err(CommitError::Conflict(key.to_owned()));
                     }
                 }
-                Op::Count { limit, .. } => {
-                    if now.map_or(0, |item| count(&item.body)) >= *limit {
-                        return Err(CommitError::Limit(key.to_owned()));
+                Op::Count { .. } => {}
+            }
+            match op {
+                Op::Put { key, body, etag, expires, .. } => {
+                    let stored = Stored { etag: etag.clone(), body: body.clone(), expires: *expires };
+                    changes.put.insert(key.clone(), stored);
+                }
+                Op::Delete { key, .. } => changes.delete.push(key.clone()),
+                Op::Count { key, limit, expires } => {
+                    let n = stored.map_or(0, |stored| count(&stored.body));
+                    if n >= *limit {
+                        return Err(CommitError::Limit(key.clone()));
                     }
+                    let n = n + 1;
+                    let body = json!({ "n": n });
+                    let stored = Stored { etag: n.to_string(), body, expires: Some(*expires) };
+                    changes.put.insert(key.clone(), stored);
                 }
             }
         }
@@ -57,31 +120,13 @@ impl Tables {
                 return Err(CommitError::Exists { run: record.run.clone(), seq: record.seq });
             }
         }
-        self.force(commit);
-        Ok(())
+        Ok(changes)
     }
 
-    /// Writes everything, without conditions: for a commit that is known to have been accepted.
-    pub(super) fn force(&mut self, commit: &Commit) {
-        for op in &commit.ops {
-            match op {
-                Op::Put { key, body, etag, .. } => {
-                    self.state.insert(key.clone(), Item { etag: etag.clone(), body: body.clone() });
-                }
-                Op::Delete { key, .. } => {
-                    self.state.remove(key);
-                }
-                Op::Count { key, .. } => {
-                    let n = self.state.get(key).map_or(0, |item| count(&item.body)) + 1;
-                    self.state.insert(key.clone(), Item { etag: n.to_string(), body: json!({ "n": n }) });
-                }
-            }
-        }
-        for (record, sealed) in &commit.records {
-            if !self.records.iter().any(|(known, _)| known.run == record.run && known.seq == record.seq) {
-                self.records.push((record.clone(), sealed.line.clone()));
-            }
-        }
+    /// Adds the records of a commit that was accepted.
+    pub(super) fn add_records(&mut self, commit: &Commit) {
+        let lines = commit.records.iter().map(|(record, sealed)| (record.clone(), sealed.line.clone()));
+        self.records.extend(lines);
     }
 
     pub(super) fn run(&self, run: &str) -> Vec<String> {
@@ -110,11 +155,12 @@ impl Tables {
         runs
     }
 
-    pub(super) fn scan(&self, prefix: &str) -> Vec<(String, Item)> {
+    pub(super) fn scan(&self, prefix: &str, now: Timestamp) -> Vec<(String, Item)> {
         self.state
             .range(prefix.to_owned()..)
             .take_while(|(key, _)| key.starts_with(prefix))
-            .map(|(key, item)| (key.clone(), item.clone()))
+            .filter(|(_, stored)| stored.is_alive(now))
+            .map(|(key, stored)| (key.clone(), stored.item()))
             .collect()
     }
 }
@@ -124,6 +170,11 @@ fn count(body: &Value) -> u64 {
 }
 
 impl Memory {
+    /// A store whose items expire by this clock.
+    pub fn with_clock(clock: Clock) -> Self {
+        Self { tables: Mutex::default(), clock: Some(clock) }
+    }
+
     /// Every record, in the order of their making.
     pub fn records(&self) -> Vec<Record> {
         self.tables().records.iter().map(|(record, _)| record.clone()).collect()
@@ -132,15 +183,31 @@ impl Memory {
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn now(&self) -> Timestamp {
+        self.clock.as_ref().map_or(Timestamp::MIN, |clock| clock())
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").field("tables", &self.tables).finish_non_exhaustive()
+    }
 }
 
 impl Store for Memory {
     fn read<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<HashMap<String, Item>, Error>> {
-        Box::pin(async move { Ok(self.tables().read(keys)) })
+        Box::pin(async move { Ok(self.tables().read(keys, self.now())) })
     }
 
     fn commit<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<(), CommitError>> {
-        Box::pin(async move { self.tables().commit(commit) })
+        Box::pin(async move {
+            let mut tables = self.tables();
+            let changes = tables.changes(commit, self.now())?;
+            changes.apply(&mut tables.state);
+            tables.add_records(commit);
+            Ok(())
+        })
     }
 
     fn run<'a>(&'a self, run: &'a str) -> BoxFuture<'a, Result<Vec<String>, Error>> {
@@ -152,7 +219,7 @@ impl Store for Memory {
     }
 
     fn scan<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<(String, Item)>, Error>> {
-        Box::pin(async move { Ok(self.tables().scan(prefix)) })
+        Box::pin(async move { Ok(self.tables().scan(prefix, self.now())) })
     }
 
     fn name(&self) -> String {

@@ -154,7 +154,10 @@ impl Remediator for TurnOn {
                 return Plan::Wait { until, why: "patience".to_owned() };
             }
         } else if ask.params.patience > 0 && !ask.by_person {
-            return Plan::Wait { until: ask.at + jiff::SignedDuration::from_hours(24), why: "patience".into() };
+            return Plan::Wait {
+                until: ask.at + jiff::SignedDuration::from_hours(24),
+                why: "patience".into(),
+            };
         }
         // Even numbers beside it are free of risk.
         let risk = match now.beside {
@@ -162,7 +165,11 @@ impl Remediator for TurnOn {
             1001 => Risk::Loss,
             _ => Risk::Cost,
         };
-        Plan::Change(Proposal { to: Switch { on: true, beside: now.beside }, risk, notes: vec!["a note".into()] })
+        Plan::Change(Proposal {
+            to: Switch { on: true, beside: now.beside },
+            risk,
+            notes: vec!["a note".into()],
+        })
     }
 
     async fn apply(_: &Aws, at: &ThingAt, change: &Change<Switch>) -> Result<()> {
@@ -323,7 +330,12 @@ impl World {
             rules: RuleSet::parse(&[("rules.yaml", rules)], None, REGISTRY).unwrap(),
             store: store.clone(),
             connect: Arc::new(NoAccounts),
-            settings: Settings { ceiling: Mode::Apply, settle: Duration::from_secs(3), ..Settings::default() },
+            activity: None,
+            settings: Settings {
+                ceiling: Mode::Apply,
+                settle: Duration::from_secs(3),
+                ..Settings::default()
+            },
             clock: Arc::new(move || Timestamp::from_second(clock.load(Ordering::SeqCst)).unwrap()),
         };
         Self { engine, memory, store, now, id: id.to_owned(), deadline: Duration::from_secs(60) }
@@ -331,7 +343,8 @@ impl World {
 
     pub fn exemptions(&mut self, rules: &str, exemptions: &str) {
         self.engine.rules =
-            RuleSet::parse(&[("rules.yaml", rules)], Some(("exemptions.yaml", exemptions)), REGISTRY).unwrap();
+            RuleSet::parse(&[("rules.yaml", rules)], Some(("exemptions.yaml", exemptions)), REGISTRY)
+                .unwrap();
     }
 
     pub fn pass(&self, hours: i64) {

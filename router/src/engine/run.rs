@@ -1,0 +1,1107 @@
+//! One run on one resource: from the first look at the state to the stored outcome.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use redress_remediators::{
+    Access, Aws, Call, Change, Disposition, Erased, Error, ErrorKind, Evidence, Key, Plan, Proposal, RawAsk,
+    Risk, Tags, Undo,
+};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::{Done, Engine, Outcome, Purpose, Request, SOON};
+use crate::{
+    audit::{Record, Stage, Subject, Verb, verify_run},
+    event::shown,
+    exemption::{self, Found},
+    finding::{Note, Workflow},
+    guard::{self, Fixes, Hold, Keys, Lease, Memo, Since, digest},
+    rules::{ExemptBy, Mode, Rule},
+    store::{Commit, CommitError, Expect, Item, Op},
+};
+
+/// A lease outlives its holder's deadline by this: by then the process has been ended.
+const LEASE_AFTER_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The longest record that is stored, in bytes of JSON. A DynamoDB item holds
+/// [400 KB](https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html); a policy
+/// that large compresses well below it.
+const LONGEST_RECORD: usize = 1 << 20;
+
+/// A run on one resource, from its plan to its outcome.
+pub(super) struct Run<'e> {
+    pub(super) engine: &'e Engine,
+    pub(super) request: Option<&'e Request>,
+    pub(super) id: String,
+    pub(super) subject: Subject,
+    pub(super) key: Key,
+    pub(super) remediator: &'static dyn Erased,
+    pub(super) rule: Option<&'e Rule>,
+    pub(super) goal: Goal,
+    pub(super) keys: Keys,
+    pub(super) items: HashMap<String, Item>,
+    pub(super) deadline: Instant,
+    pub(super) started: Timestamp,
+    pub(super) since: Option<Timestamp>,
+    /// The chain so far: the number and hash of the last record.
+    pub(super) chain: (u32, String),
+    /// The lease's etag, once it is ours.
+    pub(super) lease: Option<String>,
+    /// The state before the first intent, if this run goes on where another left off.
+    pub(super) origin: Option<Value>,
+    pub(super) recorded_calls: usize,
+}
+
+/// What a run is to reach.
+#[derive(Clone, Debug)]
+pub(super) enum Goal {
+    Fix,
+    Undo(Change<Value>),
+}
+
+/// Why a run ends before its goal.
+pub(super) enum Stop {
+    Stage {
+        stage: Stage,
+        reason: String,
+        error: Option<Error>,
+    },
+    /// What stood in the way is gone: start over.
+    Again,
+    Retry {
+        after: Duration,
+        why: String,
+        error: Option<ErrorKind>,
+    },
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        let reason = shown(&error.message);
+        match (error.disposition(), error.kind) {
+            (Disposition::Retry, kind) => Self::Retry { after: SOON, why: reason, error: Some(kind) },
+            (Disposition::Close, _) => Self::Stage {
+                stage: Stage::Skipped,
+                reason: format!("the resource does not exist: {reason}"),
+                error: Some(error),
+            },
+            (Disposition::Escalate, ErrorKind::Denied) => {
+                Self::Stage { stage: Stage::Denied, reason, error: Some(error) }
+            }
+            (Disposition::Escalate, ErrorKind::Invalid) => {
+                Self::Stage { stage: Stage::Refused, reason, error: Some(error) }
+            }
+            (Disposition::Escalate, _) => Self::Stage { stage: Stage::Failed, reason, error: Some(error) },
+        }
+    }
+}
+
+impl Stop {
+    pub(super) fn stage(stage: Stage, reason: impl Into<String>) -> Self {
+        Self::Stage { stage, reason: reason.into(), error: None }
+    }
+
+    pub(super) fn retry(after: Duration, why: impl Into<String>) -> Self {
+        Self::Retry { after, why: why.into(), error: None }
+    }
+}
+
+/// What a run ends with.
+#[derive(Default)]
+pub(super) struct Ending {
+    pub(super) stage: Stage,
+    pub(super) reason: Option<String>,
+    pub(super) proposal: Option<(Change<Value>, Risk, Vec<String>)>,
+    pub(super) after: Option<Value>,
+    pub(super) error: Option<Error>,
+    pub(super) calls: Vec<Call>,
+    pub(super) alarm: Option<&'static str>,
+    /// Whether a write was attempted.
+    pub(super) attempted: bool,
+}
+
+impl Run<'_> {
+    /// Reads what was decided before. That it can't be read means that it is told once more.
+    pub(super) async fn look_back(&mut self) {
+        let memo = self.keys.memo(&self.subject.asked_by).to_owned();
+        match self.engine.store.read(&[memo]).await {
+            Ok(items) => self.items = items,
+            Err(error) => warn!(%error, "the state can't be read"),
+        }
+    }
+
+    /// From the first look at the state to the outcome.
+    pub(super) async fn go(&mut self, mode: Mode, lowered: Option<String>) -> Result<Done, Stop> {
+        let Some(request) = self.request else { return Err(Stop::stage(Stage::Failed, "no request")) };
+        self.items = match self.engine.store.read(&self.keys.all()).await {
+            Ok(items) => items,
+            Err(error) if error.disposition() == Disposition::Retry => return Err(error.into()),
+            Err(error) => {
+                return Err(Stop::stage(
+                    Stage::Refused,
+                    format!("the kill switch can't be read, so it is on: {}", shown(&error.message)),
+                ));
+            }
+        };
+        if let Some(done) = self.told_before(request).await? {
+            return Ok(done);
+        }
+        let writes = mode == Mode::Apply;
+        if writes {
+            self.wait_for_others(request).await?;
+        }
+
+        let undoes = match request.verb {
+            Verb::Undo => {
+                let control = request.finding.control.as_str();
+                let Some((run, remediator)) = self.engine.undoable(&self.key, control).await? else {
+                    return Err(Stop::stage(
+                        Stage::Skipped,
+                        "nothing to undo: no verified change of this resource is left in the records",
+                    ));
+                };
+                self.remediator = remediator;
+                self.goal = Goal::Undo(self.engine.recorded_change(&run).await?);
+                Some(run)
+            }
+            Verb::Plan | Verb::Fix => None,
+        };
+        self.subject.undoes = undoes;
+        self.subject.remediator = Some(self.remediator.spec().name.to_owned());
+        self.subject.remediator_version = self.remediator.spec().version;
+
+        // observe: what stops a run is known before credentials that could write are asked for
+        let stopped = guard::stopped(&self.items, &self.keys);
+        let access = match (writes && stopped.is_none(), &self.goal) {
+            (false, _) => Access::Plan,
+            (true, Goal::Fix) => Access::Apply,
+            (true, Goal::Undo(_)) => Access::Undo,
+        };
+        let aws = self.aws(access).await?;
+        let reads_tags = guard::reads_tags(self.rule);
+        let (facts, observed) =
+            tokio::join!(self.remediator.inspect(&aws, reads_tags), self.remediator.observe(&aws));
+        let (facts, now) = match (facts, observed) {
+            (Ok(facts), Ok(now)) => (facts, now),
+            // Of a resource that is gone, both say so; what the proof of ownership says comes first.
+            (Err(error), _) | (_, Err(error)) => return Err(error.into()),
+        };
+        match (self.remediator.evidence(), &self.goal) {
+            (Evidence::State, _) => self.keep_since(request, &now).await?,
+            (Evidence::Activity, Goal::Fix) => self.since = self.last_seen().await?,
+            (Evidence::Activity, Goal::Undo(_)) => {}
+        }
+
+        // plan
+        let Proposal { to, risk, mut notes } = match self.decide(&now)? {
+            Plan::Change(proposal) => proposal,
+            Plan::Compliant => return Ok(self.compliant(now, aws.calls()).await),
+            Plan::Wait { until, why } => {
+                let reason = format!("waits until {}: {why}", until.strftime("%Y-%m-%d %H:%M UTC"));
+                return Err(Stop::stage(Stage::Waiting, reason));
+            }
+            Plan::Refuse(why) => return Err(Stop::stage(Stage::Refused, why)),
+        };
+        let change = Change { from: now, to };
+        if let Some(agreed) = &request.agreed
+            && *agreed != change
+        {
+            return Err(Stop::Stage {
+                stage: Stage::Failed,
+                reason: "the resource is not as it was when the plan was made; plan again".to_owned(),
+                error: Some(Error::new(ErrorKind::Drifted, "drifted")),
+            });
+        }
+
+        // guard
+        let verdict = self.guard(stopped.filter(|_| writes), risk, facts.tags.as_ref(), &mut notes);
+        let proposal = Some((change.clone(), risk, notes.clone()));
+        if let Some((stage, reason)) = verdict {
+            let ending =
+                Ending { stage, reason: Some(reason), proposal, calls: aws.calls(), ..Ending::default() };
+            return Ok(self.conclude(ending).await);
+        }
+        if !writes {
+            let ending = Ending {
+                stage: Stage::Planned,
+                reason: lowered,
+                proposal,
+                calls: aws.calls(),
+                ..Ending::default()
+            };
+            return Ok(self.conclude(ending).await);
+        }
+        self.write(&aws, change, risk, notes).await
+    }
+
+    /// An event whose outcome is stored is not run again; only its report is made up.
+    async fn told_before(&mut self, request: &Request) -> Result<Option<Done>, Stop> {
+        let Ok(Some(memo)) = guard::read::<Memo>(&self.items, &self.keys.event) else { return Ok(None) };
+        if !memo.stage.changed() || request.verb == Verb::Plan {
+            return Ok(None);
+        }
+        let reason = format!("this event has ended as `{}` in run {}", memo.stage.as_str(), memo.run);
+        if memo.reported {
+            return Ok(Some(Done::Repeat { stage: memo.stage, reason }));
+        }
+        let lines = self.engine.store.run(&memo.run).await?;
+        let records = verify_run(lines.iter().map(String::as_str)).map_err(|error| {
+            Stop::stage(Stage::Failed, format!("records of run {}: {}", memo.run, error.0))
+        })?;
+        let Some(last) = records.last().filter(|record| record.last) else {
+            return Ok(Some(Done::Repeat { stage: memo.stage, reason }));
+        };
+        let mut outcome = outcome_of(last);
+        self.address(&mut outcome);
+        outcome.memo = Some((self.keys.event.clone(), memo));
+        Ok(Some(Done::Outcome(Box::new(outcome))))
+    }
+
+    /// Keeps clear of whoever is at the resource, and settles what was cut off.
+    async fn wait_for_others(&mut self, request: &Request) -> Result<(), Stop> {
+        let now = (self.engine.clock)();
+        let Some(item) = self.items.get(&self.keys.lease).cloned() else { return Ok(()) };
+        let lease: Lease = match guard::read(&self.items, &self.keys.lease) {
+            Ok(Some(lease)) => lease,
+            Ok(None) => return Ok(()),
+            Err(error) => return Err(Stop::stage(Stage::Refused, error)),
+        };
+        if lease.until > now {
+            return Err(self.taken(&lease, now));
+        }
+        match self.engine.settle(lease, item, request.deadline).await? {
+            Done::Retry { after, why, error } => return Err(Stop::Retry { after, why, error }),
+            Done::Outcome(_) | Done::Repeat { .. } | Done::Unwanted(_) => {}
+        }
+        // The event that is settled by this may be our own: start over with what is known now.
+        Err(Stop::Again)
+    }
+
+    /// What to do about a lease that somebody else holds.
+    fn taken(&self, lease: &Lease, now: Timestamp) -> Stop {
+        let left = lease.until.duration_since(now).max(SignedDuration::ZERO);
+        let left = Duration::try_from(left).unwrap_or_default();
+        if lease.work == self.work() && lease.memo != self.keys.event {
+            return Stop::stage(Stage::Skipped, format!("run {} is on it", lease.run));
+        }
+        Stop::retry(left.min(SOON), format!("run {} holds the resource until {}", lease.run, lease.until))
+    }
+
+    fn work(&self) -> String {
+        digest(&json!([self.remediator.spec().name, self.subject.params, self.subject.verb]))
+    }
+
+    async fn aws(&mut self, access: Access) -> Result<Aws, Stop> {
+        let control = self.subject.control.clone();
+        let own = self.request.and_then(|request| request.finding.control_parameters.clone());
+        let wants = matches!(self.goal, Goal::Fix)
+            && self.subject.control_params.is_none()
+            && self.remediator.wants_control_params(&control, &self.subject.params)?;
+        if wants {
+            self.subject.control_params = own;
+        }
+        let asks = wants && self.subject.control_params.is_none();
+        let purpose = Purpose {
+            key: &self.key,
+            region: &self.subject.region,
+            remediator: self.remediator,
+            access,
+            run: &self.id,
+            control_params: asks,
+        };
+        let connection = self.engine.connect.connect(&purpose).await?;
+        if asks {
+            self.subject.control_params = self.engine.connect.control_params(&connection, &control).await?;
+        }
+        Ok(Aws::new(connection, self.key.clone(), self.remediator, access))
+    }
+
+    /// When the user that this run is about was last seen.
+    async fn last_seen(&self) -> Result<Option<Timestamp>, Error> {
+        match &self.engine.activity {
+            Some(activity) => activity.last(&self.key).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The state once more, and the evidence that the plan rests on.
+    async fn look_again(&self, aws: &Aws) -> Result<(Value, Option<Timestamp>), Error> {
+        let evidence = async {
+            match (self.remediator.evidence(), &self.goal) {
+                (Evidence::Activity, Goal::Fix) => self.last_seen().await,
+                _ => Ok(self.since),
+            }
+        };
+        tokio::try_join!(self.remediator.observe(aws), evidence)
+    }
+
+    /// Keeps since when a state that the remediator watches has been there.
+    async fn keep_since(&mut self, request: &Request, now: &Value) -> Result<(), Stop> {
+        let known = self.items.get(&self.keys.since).cloned();
+        let aging = matches!(self.goal, Goal::Fix) && self.remediator.aging(now)?;
+        let op = match (aging, &known) {
+            (true, Some(item)) => {
+                self.since = serde_json::from_value::<Since>(item.body.clone()).ok().map(|since| since.since);
+                return Ok(());
+            }
+            (true, None) => Op::Put {
+                key: self.keys.since.clone(),
+                body: json!(Since { since: self.started }),
+                etag: self.id.clone(),
+                expect: Expect::Absent,
+                expires: None,
+            },
+            (false, Some(item)) => {
+                Op::Delete { key: self.keys.since.clone(), expect: Expect::Etag(item.etag.clone()) }
+            }
+            (false, None) => return Ok(()),
+        };
+        if !request.record {
+            return Ok(());
+        }
+        match self.engine.store.commit(&Commit { ops: vec![op], records: Vec::new() }).await {
+            // Somebody else saw it at the same time.
+            Ok(()) | Err(CommitError::Conflict(_)) => Ok(()),
+            Err(CommitError::Failed(error)) => Err(error.into()),
+            Err(error) => Err(Stop::stage(Stage::Failed, error.to_string())),
+        }
+    }
+
+    /// What is to be done about the state that is there now.
+    fn decide(&self, now: &Value) -> Result<Plan<Value>, Stop> {
+        Ok(match &self.goal {
+            Goal::Fix => self.remediator.plan(
+                now,
+                &RawAsk {
+                    control: &self.subject.control,
+                    params: &self.subject.params,
+                    control_params: self.subject.control_params.as_ref(),
+                    at: self.started,
+                    since: self.since,
+                    by_person: !self.subject.asked_by.is_automatic(),
+                },
+            )?,
+            Goal::Undo(change) => match self.remediator.undo(change, now)? {
+                Undo::Nothing => Plan::Compliant,
+                Undo::To { to, notes } => Plan::Change(Proposal { to, risk: Risk::None, notes }),
+                Undo::Refuse(why) => Plan::Refuse(why),
+            },
+        })
+    }
+
+    /// The first reason not to make the change.
+    fn guard(
+        &self,
+        stopped: Option<String>,
+        risk: Risk,
+        tags: Option<&Tags>,
+        notes: &mut Vec<String>,
+    ) -> Option<(Stage, String)> {
+        if let Some(why) = stopped {
+            return Some((Stage::Refused, why));
+        }
+        // Undo is a person's word about a change that was recorded: only the ceiling and the kill switch
+        // stand in its way.
+        let rule = self.rule.filter(|_| matches!(self.goal, Goal::Fix))?;
+        if let Some(why) = guard::too_risky(risk, &self.subject.asked_by, rule) {
+            return Some((Stage::Refused, why));
+        }
+        let by = &rule.source.exempt_by;
+        let file: &[_] = if by.contains(&ExemptBy::File) { &self.engine.rules.exemptions } else { &[] };
+        let tags = tags.filter(|_| by.contains(&ExemptBy::Tag));
+        let (key, arn) = (self.key.to_string(), self.key.fill(self.remediator.kind().arn));
+        let name = self.remediator.spec().name;
+        match exemption::find(file, &[&key, &arn], name, tags, self.started) {
+            Found::None { expired } => notes.extend(expired),
+            Found::Exempt(line) => return Some((Stage::Exempt, line)),
+            Found::Malformed(line) => return Some((Stage::Refused, line)),
+        }
+        match guard::read::<Hold>(&self.items, &self.keys.hold) {
+            Ok(hold) => guard::held(hold.as_ref(), &self.subject.asked_by, self.started)
+                .map(|line| (Stage::Held, line)),
+            Err(error) => Some((Stage::Refused, error)),
+        }
+    }
+
+    /// There is nothing to change: by somebody else's hand, or against Security Hub's reading.
+    async fn compliant(&mut self, now: Value, calls: Vec<Call>) -> Done {
+        let fixes = guard::read::<Fixes>(&self.items, &self.keys.fixes).ok().flatten();
+        let fix = matches!(self.goal, Goal::Fix);
+        let (stage, reason, alarm) = if fix && guard::disagrees(fixes.as_ref(), self.started) {
+            (
+                Stage::Disagrees,
+                "fixed more than 48 hours ago by our reading of the resource, and still failed by Security \
+                 Hub's"
+                    .to_owned(),
+                Some("disagrees"),
+            )
+        } else if fix {
+            (Stage::Compliant, "the resource is as the control wants it".to_owned(), None)
+        } else {
+            (Stage::Skipped, "nothing to undo: it is already as it was".to_owned(), None)
+        };
+        let ending =
+            Ending { stage, reason: Some(reason), after: Some(now), calls, alarm, ..Ending::default() };
+        self.conclude(ending).await
+    }
+
+    /// Lease and intent, then the change, then its proof.
+    async fn write(
+        &mut self,
+        aws: &Aws,
+        change: Change<Value>,
+        risk: Risk,
+        notes: Vec<String>,
+    ) -> Result<Done, Stop> {
+        let automatic = self.subject.asked_by.is_automatic();
+        let memo = guard::read::<Memo>(&self.items, &self.keys.decision).ok().flatten();
+        if automatic
+            && guard::failed_lately(memo.as_ref(), &self.decision_base(), &digest(&change), self.started)
+        {
+            let reason = "the same change failed less than 24 hours ago".to_owned();
+            return Ok(Done::Repeat { stage: Stage::Skipped, reason });
+        }
+        self.time_left()?;
+
+        // lease and intent
+        let mut record = self.record(Stage::Intent, aws);
+        record.change = Some(change.clone());
+        record.risk = Some(risk);
+        record.notes.clone_from(&notes);
+        let expect = Expect::unchanged(self.items.get(&self.keys.lease));
+        let caps = match self.rule {
+            Some(rule) if automatic => guard::caps(&self.engine.rules, rule, &self.key.account, self.started),
+            _ => Vec::new(),
+        };
+        let limits: Vec<(String, u64)> = caps
+            .iter()
+            .filter_map(|op| match op {
+                Op::Count { key, limit, .. } => Some((key.clone(), *limit)),
+                Op::Put { .. } | Op::Delete { .. } => None,
+            })
+            .collect();
+        match self.begin(record, expect, caps).await {
+            Ok(()) => {}
+            Err(CommitError::Conflict(_)) => return Err(self.lost_the_race().await?),
+            Err(CommitError::Limit(key)) => {
+                let limit = limits.iter().find(|(name, _)| *name == key).map_or(0, |(_, limit)| *limit);
+                let ending = Ending {
+                    stage: Stage::Refused,
+                    reason: Some(guard::cap_reached(&key, limit)),
+                    proposal: Some((change, risk, notes)),
+                    calls: aws.calls(),
+                    alarm: Some("cap_reached"),
+                    ..Ending::default()
+                };
+                return Ok(self.conclude(ending).await);
+            }
+            Err(CommitError::Failed(error)) => {
+                return Err(
+                    match Stop::from(error.context("the intent can't be stored, nothing was written")) {
+                        Stop::Stage { reason, error, .. } => {
+                            Stop::Stage { stage: Stage::Refused, reason, error }
+                        }
+                        retry @ (Stop::Retry { .. } | Stop::Again) => retry,
+                    },
+                );
+            }
+            Err(error @ CommitError::Exists { .. }) => {
+                return Err(Stop::stage(Stage::Failed, error.to_string()));
+            }
+        }
+
+        // the last look before the write
+        let stop_keys = self.keys.stop_keys();
+        let (stops, seen) = tokio::join!(self.engine.store.read(&stop_keys), self.look_again(aws));
+        let stopped = match stops {
+            Ok(items) => guard::stopped(&items, &self.keys),
+            Err(error) => {
+                Some(format!("the kill switch can't be read, so it is on: {}", shown(&error.message)))
+            }
+        };
+        let proposal = Some((change.clone(), risk, notes));
+        if let Some(reason) = stopped {
+            let ending = Ending {
+                stage: Stage::Refused,
+                reason: Some(reason),
+                proposal,
+                calls: aws.calls(),
+                ..Ending::default()
+            };
+            return Ok(self.conclude(ending).await);
+        }
+        match seen {
+            Ok((seen, since)) if seen == change.from && since == self.since => {}
+            Ok((seen, _)) => {
+                let ending = Ending {
+                    stage: Stage::Skipped,
+                    reason: Some(
+                        "the resource changed between plan and write; nothing was written".to_owned(),
+                    ),
+                    proposal,
+                    after: Some(seen),
+                    calls: aws.calls(),
+                    error: Some(Error::new(ErrorKind::Drifted, "drifted")),
+                    ..Ending::default()
+                };
+                return Ok(self.give_back(ending).await);
+            }
+            Err(error) => {
+                let ending = Ending {
+                    stage: Stage::Failed,
+                    reason: Some(format!("nothing was written: {}", shown(&error.message))),
+                    proposal,
+                    calls: aws.calls(),
+                    error: Some(error.clone()),
+                    ..Ending::default()
+                };
+                return Ok(match error.disposition() {
+                    Disposition::Retry => self.give_back(ending).await,
+                    Disposition::Close | Disposition::Escalate => self.conclude(ending).await,
+                });
+            }
+        }
+        self.apply(aws, change, risk, proposal.map(|(_, _, notes)| notes).unwrap_or_default()).await
+    }
+
+    /// The change, and its proof.
+    async fn apply(
+        &mut self,
+        aws: &Aws,
+        change: Change<Value>,
+        risk: Risk,
+        notes: Vec<String>,
+    ) -> Result<Done, Stop> {
+        if self.time_left().is_err() {
+            // Our own lease: whoever takes it next finds that nothing was written.
+            self.release_open().await;
+            return Err(Stop::retry(SOON, "no time was left to verify a write"));
+        }
+        let applied = self.remediator.apply(aws, &change).await;
+        let failure = applied.err();
+        let settled = self.until_settled(aws, &change, failure.as_ref()).await;
+        let whole = Change {
+            from: self.origin.clone().unwrap_or_else(|| change.from.clone()),
+            to: change.to.clone(),
+        };
+        let proposal = Some((whole, risk, notes));
+        match (settled, failure) {
+            (Settled::Done(after), _) => {
+                let stage = match self.goal {
+                    Goal::Fix => Stage::Verified,
+                    Goal::Undo(_) => Stage::Undone,
+                };
+                let ending = Ending {
+                    stage,
+                    proposal,
+                    after: Some(after),
+                    calls: aws.calls(),
+                    attempted: true,
+                    ..Ending::default()
+                };
+                Ok(self.conclude(ending).await)
+            }
+            // The write was refused and the resource is as it was: that is the end of it.
+            (Settled::Not(Some(after)), Some(error))
+                if after == change.from && error.disposition() != Disposition::Retry =>
+            {
+                let stage = if error.kind == ErrorKind::Denied { Stage::Denied } else { Stage::Failed };
+                let ending = Ending {
+                    stage,
+                    reason: Some(format!("{}; nothing was changed", shown(&error.message))),
+                    proposal,
+                    after: Some(after),
+                    calls: aws.calls(),
+                    error: Some(error),
+                    attempted: true,
+                    ..Ending::default()
+                };
+                Ok(self.conclude(ending).await)
+            }
+            // Whatever else: it is not known to be done, so the intent stays open and is settled by
+            // whoever comes next.
+            (_, failure) => {
+                let (why, kind) = match failure {
+                    Some(error) => (shown(&error.message), error.kind),
+                    None => ("the change can't be seen yet".to_owned(), ErrorKind::Unsettled),
+                };
+                if kind == ErrorKind::Unsettled {
+                    self.note_applied(aws, &change).await;
+                } else {
+                    self.release_open().await;
+                }
+                Err(Stop::Retry { after: SOON, why, error: Some(kind) })
+            }
+        }
+    }
+
+    /// Looks until the plan for what is seen is empty, or time is up.
+    async fn until_settled(&self, aws: &Aws, change: &Change<Value>, failure: Option<&Error>) -> Settled {
+        // What is seen must still be stored.
+        let latest = self.deadline.checked_sub(Duration::from_secs(2)).unwrap_or(self.deadline);
+        let end = (Instant::now() + self.engine.settings.settle).min(latest);
+        let mut pause = Duration::from_millis(100);
+        loop {
+            let seen = self.remediator.check(aws, change).await;
+            match &seen {
+                Ok(now) => match self.decide(now) {
+                    Ok(Plan::Compliant) => return Settled::Done(now.clone()),
+                    // A refused write is not waited for.
+                    _ if failure.is_some_and(|error| error.disposition() != Disposition::Retry) => {
+                        return Settled::Not(Some(now.clone()));
+                    }
+                    _ => {}
+                },
+                Err(error) if error.disposition() != Disposition::Retry => return Settled::Not(None),
+                Err(_) => {}
+            }
+            if Instant::now() + pause >= end {
+                return Settled::Not(seen.ok());
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+    }
+
+    /// Goes on where another process stopped.
+    pub(super) async fn resume(&mut self, lease: &Item, last: &Record) -> Result<Done, Stop> {
+        self.items = self.engine.store.read(&self.keys.all()).await?;
+        let stopped = guard::stopped(&self.items, &self.keys);
+        let access = match &self.goal {
+            _ if stopped.is_some() => Access::Plan,
+            Goal::Fix => Access::Apply,
+            Goal::Undo(_) => Access::Undo,
+        };
+        self.time_left()?;
+        self.since =
+            guard::read::<Since>(&self.items, &self.keys.since).ok().flatten().map(|since| since.since);
+        let aws = self.aws(access).await?;
+        let change = last
+            .change
+            .clone()
+            .ok_or_else(|| Stop::stage(Stage::Failed, "the last record of the run names no change"))?;
+        let facts = self.remediator.inspect(&aws, false).await;
+        let now = match facts {
+            Ok(_) => self.remediator.check(&aws, &change).await,
+            Err(error) => Err(error),
+        };
+        let whole = |to: &Value| {
+            Some((
+                Change { from: self.origin.clone().unwrap_or_else(|| change.from.clone()), to: to.clone() },
+                last.risk.unwrap_or_default(),
+                last.notes.clone(),
+            ))
+        };
+        let calls = aws.calls();
+        let end = |stage, reason: Option<String>, after, to: &Value| Ending {
+            stage,
+            reason,
+            after,
+            proposal: whole(to),
+            calls: calls.clone(),
+            ..Ending::default()
+        };
+        let ending = match now {
+            Ok(now) => match self.decide(&now)? {
+                Plan::Compliant => {
+                    let stage = match self.goal {
+                        Goal::Fix => Stage::Verified,
+                        Goal::Undo(_) => Stage::Undone,
+                    };
+                    let to = change.to.clone();
+                    Ending { attempted: true, ..end(stage, None, Some(now), &to) }
+                }
+                Plan::Change(_) if stopped.is_some() => {
+                    return Err(Stop::retry(
+                        Duration::from_secs(900),
+                        format!(
+                            "run {} was cut off and can't be settled: {}",
+                            self.id,
+                            stopped.unwrap_or_default()
+                        ),
+                    ));
+                }
+                // It was accepted and is still not there: look again, don't write again.
+                Plan::Change(_) if last.stage == Stage::Applied && self.young(last) => {
+                    return Err(Stop::Retry {
+                        after: Duration::from_secs(60),
+                        why: format!("run {}: the change can't be seen yet", self.id),
+                        error: Some(ErrorKind::Unsettled),
+                    });
+                }
+                Plan::Change(Proposal { to, risk, notes }) => {
+                    if risk > last.risk.unwrap_or_default() {
+                        let reason =
+                            "the change that is left is riskier than the one that was begun".to_owned();
+                        end(Stage::Failed, Some(reason), Some(now), &to)
+                    } else {
+                        let next = Change { from: now, to };
+                        let mut record = self.record(Stage::Intent, &aws);
+                        record.change = Some(next.clone());
+                        record.risk = Some(risk);
+                        record.notes.clone_from(&notes);
+                        record.reason = Some("goes on where the run was cut off".to_owned());
+                        let expect = Expect::Etag(lease.etag.clone());
+                        match self.begin(record, expect, Vec::new()).await {
+                            Ok(()) => return self.apply(&aws, next, risk, notes).await,
+                            Err(CommitError::Failed(error)) => return Err(error.into()),
+                            Err(error) => return Err(Stop::retry(Duration::from_secs(5), error.to_string())),
+                        }
+                    }
+                }
+                Plan::Wait { why, .. } | Plan::Refuse(why) => {
+                    let to = change.to.clone();
+                    end(
+                        Stage::Failed,
+                        Some(format!("cut off, and not to be gone on with: {why}")),
+                        Some(now),
+                        &to,
+                    )
+                }
+            },
+            Err(error) => match error.disposition() {
+                Disposition::Retry => return Err(error.into()),
+                Disposition::Close => {
+                    let to = change.to.clone();
+                    end(Stage::Failed, Some("the resource does not exist any more".to_owned()), None, &to)
+                }
+                // The run stays open: what it left can't be seen.
+                Disposition::Escalate => {
+                    return Err(Stop::retry(
+                        Duration::from_secs(900),
+                        format!(
+                            "run {} was cut off and can't be looked at: {}",
+                            self.id,
+                            shown(&error.message)
+                        ),
+                    ));
+                }
+            },
+        };
+        // The lease is taken over by ending it: its etag is what we read.
+        self.lease = Some(lease.etag.clone());
+        Ok(self.conclude(ending).await)
+    }
+
+    /// For how long a change that was accepted is waited for before it is made again.
+    fn young(&self, applied: &Record) -> bool {
+        self.started.duration_since(applied.time) < SignedDuration::from_hours(1)
+    }
+
+    fn time_left(&self) -> Result<(), Stop> {
+        if Instant::now() + self.engine.settings.time_to_verify > self.deadline {
+            return Err(Stop::retry(SOON, "no time was left to verify a write"));
+        }
+        Ok(())
+    }
+
+    /// Takes the lease, counts the change and stores the intent, all or nothing.
+    async fn begin(&mut self, record: Record, expect: Expect, mut ops: Vec<Op>) -> Result<(), CommitError> {
+        let left = self.deadline.saturating_duration_since(Instant::now()) + LEASE_AFTER_DEADLINE;
+        let lease = Lease {
+            run: self.id.clone(),
+            until: (self.engine.clock)() + left,
+            work: self.work(),
+            memo: self.keys.event.clone(),
+            resource: self.key.clone(),
+        };
+        let etag = format!("{}-{}", self.id, record.seq);
+        ops.insert(
+            0,
+            Op::Put {
+                key: self.keys.lease.clone(),
+                body: serde_json::to_value(lease).unwrap_or_default(),
+                etag: etag.clone(),
+                expect,
+                expires: None,
+            },
+        );
+        self.commit(record, ops).await?;
+        self.lease = Some(etag);
+        Ok(())
+    }
+
+    /// Stores a record and what goes with it.
+    async fn commit(&mut self, record: Record, ops: Vec<Op>) -> Result<(), CommitError> {
+        let invalid = |why: String| CommitError::Failed(Error::new(ErrorKind::Invalid, why));
+        let sealed = record.seal().map_err(|error| invalid(error.0))?;
+        if sealed.line.len() > LONGEST_RECORD {
+            return Err(invalid(format!(
+                "the record would be {} bytes; at most {LONGEST_RECORD} are stored",
+                sealed.line.len()
+            )));
+        }
+        let (seq, hash) = (record.seq, sealed.hash.clone());
+        let calls = record.calls.len();
+        let commit = Commit { ops, records: vec![(record, sealed)] };
+        self.engine.store.commit(&commit).await?;
+        for (record, sealed) in &commit.records {
+            crate::telemetry::recorded(record, sealed);
+        }
+        self.chain = (seq, hash);
+        self.recorded_calls += calls;
+        Ok(())
+    }
+
+    /// The next record of the run.
+    fn record(&self, stage: Stage, aws: &Aws) -> Record {
+        self.record_with(stage, &aws.calls())
+    }
+
+    fn record_with(&self, stage: Stage, calls: &[Call]) -> Record {
+        Record {
+            run: self.id.clone(),
+            seq: self.chain.0 + 1,
+            time: (self.engine.clock)(),
+            stage,
+            last: false,
+            subject: self.subject.clone(),
+            reason: None,
+            change: None,
+            risk: None,
+            notes: Vec::new(),
+            after: None,
+            replaced_note: None,
+            calls: calls.get(self.recorded_calls..).unwrap_or_default().to_vec(),
+            error_code: None,
+            prev: self.chain.1.clone(),
+        }
+    }
+
+    /// What a lost race for the lease means.
+    async fn lost_the_race(&mut self) -> Result<Stop, Stop> {
+        self.items = self.engine.store.read(&self.keys.all()).await?;
+        let now = (self.engine.clock)();
+        Ok(match guard::read::<Lease>(&self.items, &self.keys.lease) {
+            Ok(Some(lease)) => self.taken(&lease, now),
+            _ => Stop::retry(Duration::from_secs(1), "another run has just ended on the resource"),
+        })
+    }
+
+    /// Says that the change was accepted, and lets the next one look.
+    async fn note_applied(&mut self, aws: &Aws, change: &Change<Value>) {
+        let mut record = self.record(Stage::Applied, aws);
+        record.change = Some(change.clone());
+        let ops = self.open_lease().into_iter().collect();
+        if let Err(error) = self.commit(record, ops).await {
+            warn!(%error, run = self.id, "the run stays open until its lease runs out");
+        }
+    }
+
+    /// Ends the lease without ending the run.
+    async fn release_open(&mut self) {
+        let Some(op) = self.open_lease() else { return };
+        if let Err(error) = self.engine.store.commit(&Commit { ops: vec![op], records: Vec::new() }).await {
+            warn!(%error, run = self.id, "the run stays open until its lease runs out");
+        }
+    }
+
+    fn open_lease(&self) -> Option<Op> {
+        let etag = self.lease.as_ref()?;
+        let lease = Lease {
+            run: self.id.clone(),
+            until: (self.engine.clock)(),
+            work: self.work(),
+            memo: self.keys.event.clone(),
+            resource: self.key.clone(),
+        };
+        Some(Op::Put {
+            key: self.keys.lease.clone(),
+            body: serde_json::to_value(lease).unwrap_or_default(),
+            etag: format!("{etag}-open"),
+            expect: Expect::Etag(etag.clone()),
+            expires: None,
+        })
+    }
+
+    /// Ends a run that has written nothing, and gives its event back.
+    async fn give_back(&mut self, ending: Ending) -> Done {
+        let why = ending.reason.clone().unwrap_or_default();
+        let error = ending.error.as_ref().map(|error| error.kind);
+        let agreed = self.request.is_some_and(|request| request.agreed.is_some());
+        match self.conclude(ending).await {
+            Done::Outcome(_) | Done::Repeat { .. } if !agreed => {
+                Done::Retry { after: Duration::from_secs(1), why, error }
+            }
+            done => done,
+        }
+    }
+
+    fn decision_base(&self) -> String {
+        format!("{}:{}:", self.subject.rule.as_deref().unwrap_or_default(), self.subject.rules_hash)
+    }
+
+    /// Ends the run: stores its outcome, releases its lease, and hands on what is to be told.
+    pub(super) async fn conclude(&mut self, ending: Ending) -> Done {
+        let Ending { stage, reason, proposal, after, error, calls, alarm, attempted } = ending;
+        let automatic = self.subject.asked_by.is_automatic();
+        let mut record = self.record_with(stage, &calls);
+        record.last = true;
+        record.reason.clone_from(&reason);
+        record.error_code = error.as_ref().and_then(|error| error.code.clone());
+        record.after = after;
+        if crate::report::tells(stage, automatic)
+            && let Some(note) = self.request.and_then(|request| request.finding.note.as_ref())
+            && crate::report::foreign(note)
+        {
+            let Note { text, updated_by, updated_at } = note;
+            record.replaced_note =
+                Some(json!({ "text": text, "updated_by": updated_by, "updated_at": updated_at }));
+        }
+        if let Some((change, risk, notes)) = proposal {
+            record.change = Some(change);
+            record.risk = Some(risk);
+            record.notes = notes;
+        }
+        let now = record.time;
+        let memo_key = if stage.changed() {
+            self.keys.event.clone()
+        } else {
+            self.keys.memo(&self.subject.asked_by).to_owned()
+        };
+        // What a person should hear once, and what counts as the same: messages of AWS's hold ids that
+        // differ each time, and the run that is on it is another each time.
+        let gist = match (&error, stage) {
+            (Some(error), _) => {
+                format!("{} {}", error.kind.as_str(), error.code.as_deref().unwrap_or_default())
+            }
+            (None, Stage::Skipped) if self.lease.is_none() => String::new(),
+            (None, _) => reason.clone().unwrap_or_default(),
+        };
+        let change_digest = record.change.as_ref().map(digest);
+        let memo = Memo {
+            run: self.id.clone(),
+            stage,
+            decision: format!(
+                "{}{}:{}",
+                self.decision_base(),
+                stage.as_str(),
+                digest(&json!([gist, change_digest]))
+            ),
+            attempt: change_digest.filter(|_| attempted),
+            at: now,
+            reported: false,
+        };
+        let before = guard::read::<Memo>(&self.items, &memo_key).ok().flatten();
+        // The same decision is not told again; of a run that has begun, its end is stored all the same.
+        let repeats =
+            before.as_ref().is_some_and(|before| before.reported && before.decision == memo.decision);
+        if repeats && self.lease.is_none() {
+            return Done::Repeat { stage, reason: reason.unwrap_or_default() };
+        }
+        let memo = Memo { reported: repeats, ..memo };
+
+        let mut outcome = outcome_of(&record);
+        outcome.error = error.as_ref().map(|error| error.kind);
+        outcome.alarm = alarm;
+        self.address(&mut outcome);
+        if !self.request.is_none_or(|request| request.record) {
+            return Done::Outcome(Box::new(outcome));
+        }
+
+        let put = |key: &str, body: Value, days: i64| Op::Put {
+            key: key.to_owned(),
+            body,
+            etag: self.id.clone(),
+            expect: Expect::Anything,
+            expires: Some(now + SignedDuration::from_hours(24 * days)),
+        };
+        let mut ops = vec![put(&memo_key, json!(memo), 45)];
+        if let Some(etag) = &self.lease {
+            ops.push(Op::Delete { key: self.keys.lease.clone(), expect: Expect::Etag(etag.clone()) });
+        }
+        let hold_days = self.rule.map_or(30, |rule| rule.source.hold_days);
+        let hold = |days: u16, why: &str| {
+            let until = now + SignedDuration::from_hours(24 * i64::from(days));
+            let hold = Hold { until, run: self.id.clone(), why: why.to_owned() };
+            put(&self.keys.hold, json!(hold), i64::from(days) + 1)
+        };
+        match stage {
+            Stage::Verified => {
+                let fixes = guard::read::<Fixes>(&self.items, &self.keys.fixes).ok().flatten();
+                let (fixes, too_often) = guard::refixed(fixes, automatic, now);
+                ops.push(put(&self.keys.fixes, json!(fixes), 45));
+                if too_often {
+                    outcome.alarm = Some("refixed");
+                    ops.push(hold(hold_days, "fixed three times within 24 hours: something puts it back"));
+                } else if !automatic && self.items.contains_key(&self.keys.hold) {
+                    // A person's fix lifts the hold.
+                    ops.push(Op::Delete { key: self.keys.hold.clone(), expect: Expect::Anything });
+                }
+                if self.items.contains_key(&self.keys.since) {
+                    ops.push(Op::Delete { key: self.keys.since.clone(), expect: Expect::Anything });
+                }
+            }
+            Stage::Undone => {
+                ops.push(hold(hold_days, "undone by a person"));
+                ops.push(Op::Delete { key: self.keys.fixes.clone(), expect: Expect::Anything });
+            }
+            _ => {}
+        }
+        // Two findings of one resource may end at once; what they remember of it is written by whoever
+        // ends first, and none of it is worth losing the outcome for.
+        match self.commit(record, ops).await {
+            Ok(()) if repeats => Done::Repeat { stage, reason: reason.unwrap_or_default() },
+            Ok(()) => {
+                outcome.memo = Some((memo_key, memo));
+                Done::Outcome(Box::new(outcome))
+            }
+            Err(CommitError::Failed(error))
+                if error.disposition() != Disposition::Retry && self.lease.is_none() =>
+            {
+                // Nothing was written anywhere: the answer is still worth giving, and the log has it.
+                warn!(%error, run = self.id, "the outcome can't be stored");
+                Done::Outcome(Box::new(outcome))
+            }
+            Err(error) => Done::Retry {
+                after: Duration::from_secs(5),
+                why: format!("the outcome can't be stored: {error}"),
+                error: Some(ErrorKind::Transient),
+            },
+        }
+    }
+
+    /// Puts what is known of the finding into the outcome, for the report.
+    fn address(&self, outcome: &mut Outcome) {
+        let Some(request) = self.request else { return };
+        let finding = &request.finding;
+        outcome.title.clone_from(&finding.title);
+        outcome.note.clone_from(&finding.note);
+        outcome.fields.clone_from(&finding.user_defined_fields);
+        outcome.workflow_new = finding.workflow == Workflow::New;
+    }
+}
+
+/// How a look at the change ended.
+enum Settled {
+    Done(Value),
+    Not(Option<Value>),
+}
+
+/// The outcome that a last record tells of.
+fn outcome_of(record: &Record) -> Outcome {
+    Outcome {
+        run: record.run.clone(),
+        stage: record.stage,
+        subject: record.subject.clone(),
+        reason: record.reason.clone(),
+        change: record.change.clone(),
+        after: record.after.clone(),
+        risk: record.risk,
+        notes: record.notes.clone(),
+        error: None,
+        error_code: record.error_code.clone(),
+        title: String::new(),
+        note: None,
+        fields: BTreeMap::new(),
+        workflow_new: false,
+        time: record.time,
+        memo: None,
+        alarm: None,
+    }
+}

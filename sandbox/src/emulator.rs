@@ -1,0 +1,457 @@
+//! AWS in the process: what the SDK's HTTP client would have sent is answered here, with no socket.
+//!
+//! An [`Emulator`] stands in front of [winterbaume](https://crates.io/crates/winterbaume-core), a stateful
+//! emulator with one crate a service, and sets right what it does otherwise than AWS where redress would
+//! notice; each of the modules below says what, and why. Answers are proven with the SDK in the tests
+//! beside.
+//!
+//! | service | answered by |
+//! |---|---|
+//! | S3, S3 Control | winterbaume, behind a layer of ours |
+//! | Cognito user pools, `DynamoDB` | winterbaume, behind a layer of ours |
+//! | EC2: VPCs, security groups, Elastic IPs, tags | our own |
+//! | STS: `AssumeRole`, `GetCallerIdentity`; `EventBridge`: `PutEvents` | our own |
+//! | any other, such as Security Hub | [`Emulator::with_service`] |
+//!
+//! ## Accounts and Regions
+//! An access key of 12 digits is that account's root user, whatever the secret; so every account exists.
+//! `AssumeRole` gives keys of the role's account. Any other key is refused. The Region is that of the
+//! signature. Accounts share nothing but the names of buckets. Signatures, policies and the expiry of
+//! sessions are not checked: what a principal may do is for an emulator with IAM to try.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+    SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use bytes::Bytes;
+use http::{Response, header};
+use http_body_util::BodyExt;
+use winterbaume_cognitoidentityprovider::CognitoIdentityProviderService;
+use winterbaume_core::DEFAULT_ACCOUNT_ID;
+use winterbaume_s3::S3Service;
+use winterbaume_s3control::S3ControlService;
+
+mod cognito;
+mod dynamodb;
+mod ec2;
+mod events;
+mod s3;
+mod sts;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub use events::BusEvent;
+use wire::{Form, Refusal, Request};
+
+/// A service of one's own. The request's `Authorization` names the account id as access key, whoever
+/// called; the [`Principal`] is among the request's extensions.
+pub type Handler = Arc<dyn Fn(http::Request<Bytes>) -> http::Response<Bytes> + Send + Sync>;
+
+/// Looks at each call before it is answered, and may spoil it.
+pub type Hook = Arc<dyn Fn(&Call) -> Option<Fault> + Send + Sync>;
+
+/// AWS in the process; see the [module's documentation](self). Clones share one state.
+#[derive(Clone, Default)]
+pub struct Emulator {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    backends: Mutex<HashMap<String, Arc<Backends>>>,
+    sessions: Mutex<HashMap<String, Principal>>,
+    buckets: s3::Buckets,
+    ec2: ec2::Ec2,
+    handlers: Mutex<HashMap<String, Handler>>,
+    hook: Mutex<Option<Hook>>,
+    calls: Mutex<Vec<Call>>,
+    events: Mutex<Vec<BusEvent>>,
+}
+
+/// Winterbaume for one account. It knows one account id a process, so each account has its own.
+#[derive(Default)]
+struct Backends {
+    s3: S3Service,
+    s3control: S3ControlService,
+    cognito: CognitoIdentityProviderService,
+    dynamodb: dynamodb::Tables,
+}
+
+/// Who calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Principal {
+    /// The account; 12 digits.
+    pub account: String,
+    /// The ARN that `GetCallerIdentity` answers.
+    pub arn: String,
+    /// The `UserId` that `GetCallerIdentity` answers.
+    pub user_id: String,
+    /// The session policy that the role was assumed with. It is not enforced.
+    pub session_policy: Option<String>,
+}
+
+/// An API call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The name that the service signs with, such as `s3`, `cognito-idp` or `events`; `s3control` for the
+    /// account-wide settings of S3.
+    pub service: String,
+    /// The API operation, such as `PutBucketVersioning`; for REST services that are
+    /// [added](Emulator::with_service), method and path, except Security Hub.
+    pub operation: String,
+    /// The caller's account; empty where the access key is unknown.
+    pub account: String,
+    /// The Region that was called.
+    pub region: String,
+    /// The caller's access key.
+    pub access_key: String,
+    /// The HTTP status of the answer; `None` before it, and where the connection failed before the service
+    /// was reached.
+    pub status: Option<u16>,
+}
+
+impl Call {
+    /// Whether the call can change something, going by the name of its operation.
+    pub fn is_write(&self) -> bool {
+        const READS: [&str; 9] =
+            ["Get", "List", "Describe", "Head", "BatchGet", "Query", "Scan", "AssumeRole", "TransactGet"];
+        !READS.iter().any(|read| self.operation.starts_with(read))
+    }
+}
+
+/// What goes wrong with a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The service's own error for too many requests.
+    Throttled,
+    /// The service's own error for a caller without permission.
+    Denied,
+    /// The service's own error for its failure: a 5xx status.
+    Failed,
+    /// An error of one's own, in the service's form.
+    Error {
+        /// The HTTP status.
+        status: u16,
+        /// The error code.
+        code: String,
+        /// The message.
+        message: String,
+    },
+    /// The connection is refused. Nothing reaches the service.
+    NoConnection,
+    /// The service does what was asked, and the connection breaks before its answer.
+    AnswerLost,
+}
+
+impl std::fmt::Debug for Emulator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Emulator").field("calls", &locked(&self.shared.calls).len()).finish_non_exhaustive()
+    }
+}
+
+impl Emulator {
+    /// An AWS in which nothing is.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a service, or replaces one, by the name that its requests are signed with, such as
+    /// `securityhub`.
+    #[must_use]
+    pub fn with_service(self, name: &str, handler: Handler) -> Self {
+        locked(&self.shared.handlers).insert(name.to_owned(), handler);
+        self
+    }
+
+    /// The HTTP client to give to SDK configurations.
+    pub fn http_client(&self) -> SharedHttpClient {
+        SharedHttpClient::new(self.clone())
+    }
+
+    /// The configuration of an account's root user in a Region.
+    pub fn sdk_config(&self, account: &str, region: &str) -> SdkConfig {
+        let credentials = Credentials::new(account, "secret", None, None, "redress sandbox");
+        SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(region.to_owned()))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .http_client(self.http_client())
+            .build()
+    }
+
+    /// Asks `hook` about every call from now on, instead of any hook before.
+    pub fn on_call(&self, hook: Hook) {
+        *locked(&self.shared.hook) = Some(hook);
+    }
+
+    /// Asks nobody any more.
+    pub fn clear_hook(&self) {
+        *locked(&self.shared.hook) = None;
+    }
+
+    /// Every call so far, each try of it, in the order of their start.
+    pub fn calls(&self) -> Vec<Call> {
+        locked(&self.shared.calls).clone()
+    }
+
+    /// Forgets the calls, not what they did.
+    pub fn forget_calls(&self) {
+        locked(&self.shared.calls).clear();
+    }
+
+    /// The events that `PutEvents` has accepted so far, oldest first.
+    pub fn events(&self) -> Vec<BusEvent> {
+        locked(&self.shared.events).clone()
+    }
+
+    /// Who an access key is, if it is known.
+    pub fn principal(&self, access_key: &str) -> Option<Principal> {
+        if let Some(principal) = locked(&self.shared.sessions).get(access_key) {
+            return Some(principal.clone());
+        }
+        let root = access_key.len() == 12 && access_key.bytes().all(|byte| byte.is_ascii_digit());
+        root.then(|| Principal {
+            account: access_key.to_owned(),
+            arn: format!("arn:aws:iam::{access_key}:root"),
+            user_id: access_key.to_owned(),
+            session_policy: None,
+        })
+    }
+
+    fn add_session(&self, access_key: &str, principal: Principal) {
+        locked(&self.shared.sessions).insert(access_key.to_owned(), principal);
+    }
+
+    fn backends(&self, account: &str) -> Arc<Backends> {
+        locked(&self.shared.backends).entry(account.to_owned()).or_default().clone()
+    }
+
+    async fn connect(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await.map_err(ConnectorError::user)?.to_bytes();
+        let whole = http::Request::from_parts(parts.clone(), body.clone());
+        let request = self.read(&parts, body);
+        let operation = operation(&request);
+        let call = Call {
+            service: request.service.clone(),
+            operation: operation.clone(),
+            account: request.account().to_owned(),
+            region: request.region.clone(),
+            access_key: request.access_key.clone(),
+            status: None,
+        };
+        let index = {
+            let mut calls = locked(&self.shared.calls);
+            calls.push(call.clone());
+            calls.len().saturating_sub(1)
+        };
+        let hook = locked(&self.shared.hook).clone();
+        let fault = hook.and_then(|hook| hook(&call));
+        let lost = fault == Some(Fault::AnswerLost);
+        let mut response = match fault {
+            Some(Fault::NoConnection) => return Err(broken("connection refused")),
+            None | Some(Fault::AnswerLost) => self.answer(request, whole, &operation).await,
+            Some(fault) => fault.refusal(&call).response(&call.service),
+        };
+        if let Some(known) = locked(&self.shared.calls).get_mut(index) {
+            known.status = Some(response.status().as_u16());
+        }
+        if lost {
+            return Err(broken("connection reset by peer"));
+        }
+        let id = if call.service.starts_with("s3") { "x-amz-request-id" } else { "x-amzn-requestid" };
+        if let Ok(value) = wire::request_id().parse() {
+            response.headers_mut().entry(id).or_insert(value);
+        }
+        HttpResponse::try_from(response.map(SdkBody::from)).map_err(|error| ConnectorError::user(error.into()))
+    }
+
+    fn read(&self, parts: &http::request::Parts, body: Bytes) -> Request {
+        let header = |name: header::HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let host = parts.uri.host().unwrap_or_default().to_owned();
+        let scope = header(header::AUTHORIZATION)
+            .and_then(|value| value.split_once("Credential="))
+            .map(|(_, rest)| rest.split([',', ' ']).next().unwrap_or_default())
+            .unwrap_or_default();
+        let mut scope = scope.split('/');
+        let access_key = scope.next().unwrap_or_default().to_owned();
+        let region = scope.nth(1).unwrap_or_default().to_owned();
+        // S3 Control signs as S3; only its host tells them apart.
+        let service = match scope.next() {
+            Some("s3") if host.contains("s3-control") => "s3control",
+            Some(service) => service,
+            None => host.split('.').next().unwrap_or_default(),
+        };
+        let form = matches!(service, "ec2" | "sts").then(|| Form::parse(&body)).unwrap_or_default();
+        Request {
+            service: service.to_owned(),
+            region,
+            principal: self.principal(&access_key).unwrap_or_default(),
+            access_key,
+            method: parts.method.clone(),
+            host,
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            headers: parts.headers.clone(),
+            body,
+            form,
+        }
+    }
+
+    async fn answer(
+        &self,
+        request: Request,
+        whole: http::Request<Bytes>,
+        operation: &str,
+    ) -> Response<Bytes> {
+        if request.account().is_empty() {
+            let (code, message) = if request.service.starts_with("s3") {
+                let message = "The AWS Access Key Id you provided does not exist in our records.";
+                ("InvalidAccessKeyId", message)
+            } else if request.service == "ec2" {
+                ("AuthFailure", "AWS was not able to validate the provided access credentials")
+            } else if request.service == "sts" {
+                ("InvalidClientTokenId", "The security token included in the request is invalid.")
+            } else {
+                ("UnrecognizedClientException", "The security token included in the request is invalid.")
+            };
+            return Refusal::new(403, code, message).response(&request.service);
+        }
+        let handler = locked(&self.shared.handlers).get(&request.service).cloned();
+        if let Some(handler) = handler {
+            return handler(as_account(whole, &request));
+        }
+        let backends = self.backends(request.account());
+        match request.service.as_str() {
+            "s3" => self.shared.buckets.answer(&backends, request).await,
+            "s3control" => s3::control(&backends, request).await,
+            "ec2" => self.shared.ec2.answer(&request, operation),
+            "cognito-idp" => cognito::answer(&backends, &request, operation).await,
+            "dynamodb" => backends.dynamodb.answer(&request, operation).await,
+            "sts" => sts::answer(self, &request, operation),
+            "events" => events::answer(&request, operation, &mut locked(&self.shared.events)),
+            other => {
+                let message = format!("The sandbox has no service `{other}`.");
+                Refusal::new(501, "UnknownOperationException", message).response(other)
+            }
+        }
+    }
+}
+
+impl Fault {
+    /// Codes and statuses as the services document them under "Common errors" and "Error codes".
+    fn refusal(&self, call: &Call) -> Refusal {
+        let what = format!("{}:{}", call.service, call.operation);
+        let (status, code) = match (self, call.service.as_str()) {
+            (Self::Error { status, code, message }, _) => return Refusal::new(*status, code, message),
+            (Self::Throttled, "s3") => (503, "SlowDown"),
+            (Self::Throttled, "ec2") => (503, "RequestLimitExceeded"),
+            (Self::Throttled, "sts") => (400, "Throttling"),
+            (Self::Throttled, "dynamodb") => (400, "ProvisionedThroughputExceededException"),
+            (Self::Throttled, "events") => (400, "ThrottlingException"),
+            (Self::Throttled, "cognito-idp") => (400, "TooManyRequestsException"),
+            (Self::Throttled, "s3control") => (503, "SlowDown"),
+            (Self::Throttled, _) => (429, "TooManyRequestsException"),
+            (Self::Denied, "s3" | "s3control" | "sts") => (403, "AccessDenied"),
+            (Self::Denied, "ec2") => (403, "UnauthorizedOperation"),
+            (Self::Denied, "dynamodb" | "events" | "cognito-idp") => (400, "AccessDeniedException"),
+            (Self::Denied, _) => (403, "AccessDeniedException"),
+            (_, "s3" | "s3control" | "ec2") => (500, "InternalError"),
+            (_, "sts") => (500, "InternalFailure"),
+            (_, "dynamodb") => (500, "InternalServerError"),
+            (_, "cognito-idp") => (500, "InternalErrorException"),
+            (_, _) => (500, "InternalException"),
+        };
+        let message = match self {
+            Self::Throttled => "Rate exceeded".to_owned(),
+            Self::Denied => format!("User is not authorized to perform: {what}"),
+            _ => "We encountered an internal error. Please try again.".to_owned(),
+        };
+        Refusal::new(status, code, message)
+    }
+}
+
+impl HttpClient for Emulator {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for Emulator {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let emulator = self.clone();
+        HttpConnectorFuture::new(async move { emulator.connect(request).await })
+    }
+}
+
+/// The request for a service of one's own, which need not know whose each access key is.
+fn as_account(mut whole: http::Request<Bytes>, request: &Request) -> http::Request<Bytes> {
+    let named = whole.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let named = named.map(|value| {
+        let from = format!("Credential={}/", request.access_key);
+        value.replacen(&from, &format!("Credential={}/", request.account()), 1)
+    });
+    if let Some(value) = named.and_then(|value| value.parse().ok()) {
+        whole.headers_mut().insert(header::AUTHORIZATION, value);
+    }
+    whole.extensions_mut().insert(request.principal.clone());
+    whole
+}
+
+/// The operation that a request means.
+fn operation(request: &Request) -> String {
+    match request.service.as_str() {
+        "s3" => return s3::operation(request),
+        "s3control" => return s3::control_operation(request),
+        "securityhub" => return hub_operation(request),
+        _ => {}
+    }
+    if let Some(action) = request.form.get("Action") {
+        return action.to_owned();
+    }
+    match request.header("x-amz-target").and_then(|target| target.rsplit('.').next()) {
+        Some(operation) => operation.to_owned(),
+        None => format!("{} {}", request.method, request.path),
+    }
+}
+
+/// The operations of Security Hub whose count or failure matters to redress.
+fn hub_operation(request: &Request) -> String {
+    let known = match (request.method.as_str(), request.path.as_str()) {
+        ("POST", "/findings") => "GetFindings",
+        ("POST", "/findings/import") => "BatchImportFindings",
+        ("PATCH", "/findings/batchupdate") => "BatchUpdateFindings",
+        ("POST", "/findingsv2") => "GetFindingsV2",
+        ("PATCH", "/findingsv2/batchupdatev2") => "BatchUpdateFindingsV2",
+        ("POST", "/securityControls/batchGet") => "BatchGetSecurityControls",
+        ("POST", "/actionTargets/get") => "DescribeActionTargets",
+        (method, path) => return format!("{method} {path}"),
+    };
+    known.to_owned()
+}
+
+/// Winterbaume's text with its one account's ARNs made the account's own.
+fn own_arns(text: &str, account: &str) -> String {
+    text.replace(&format!(":{DEFAULT_ACCOUNT_ID}:"), &format!(":{account}:"))
+}
+
+fn broken(what: &str) -> ConnectorError {
+    ConnectorError::io(std::io::Error::new(std::io::ErrorKind::ConnectionReset, what).into())
+}
+
+/// The lock's content, also after a panic of another holder: every change here is whole or not begun.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
