@@ -66,8 +66,8 @@ impl Remediator for BlockAccountPublicAccess {
 
     async fn apply(aws: &Aws, at: &AwsAccount, change: &Change<PublicAccess>) -> Result<()> {
         let Some(block) = change.to.block else {
-            aws.s3control().delete_public_access_block().account_id(&at.id).send().await?;
-            return Ok(());
+            let deleted = aws.s3control().delete_public_access_block().account_id(&at.id).send().await;
+            return deleted.absent_if("NoSuchPublicAccessBlockConfiguration").map(drop);
         };
         let config = PublicAccessBlockConfiguration::builder()
             .block_public_acls(block.block_public_acls)

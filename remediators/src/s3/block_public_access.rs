@@ -106,8 +106,8 @@ impl Remediator for BlockPublicAccess {
     async fn apply(aws: &Aws, at: &Bucket, change: &Change<PublicAccess>) -> Result<()> {
         let Some(block) = change.to.block else {
             let request = aws.s3().delete_public_access_block().bucket(&at.name);
-            request.expected_bucket_owner(&at.owner).send().await?;
-            return Ok(());
+            let deleted = request.expected_bucket_owner(&at.owner).send().await;
+            return deleted.absent_if("NoSuchPublicAccessBlockConfiguration").map(drop);
         };
         let config = PublicAccessBlockConfiguration::builder()
             .block_public_acls(block.block_public_acls)

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Undo;
 
-/// What is blocked. A configuration that is absent blocks nothing, as one does whose flags are all off; but
-/// the two are not the same thing to S3, and only the one can be made of the other.
+/// What is blocked. An absent configuration blocks nothing, and neither does one whose flags are all off; S3
+/// tells the two apart, and so does a state, by an `Option`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "they are S3's own four flags")]
 pub(super) struct Flags {
@@ -50,24 +50,18 @@ impl Flags {
             (
                 added.ignore_public_acls,
                 format!(
-                    "who reads or writes in {scope} by a public ACL, of a bucket or of an object, loses that"
+                    "public ACLs grant nothing any more: whoever reads or writes in {scope} by one loses access"
                 ),
             ),
             (
                 added.restrict_public_buckets,
                 format!(
-                    "who gets into {scope} by a public policy loses that; where a policy is public, the other \
-                     accounts that it names do too"
+                    "public policies grant nothing any more beyond this account and AWS's services: whoever else \
+                     uses {scope} by one loses access, other accounts that it names included"
                 ),
             ),
-            (
-                added.block_public_acls,
-                format!("in {scope}, an upload or a change that sets a public ACL fails from now on"),
-            ),
-            (
-                added.block_public_policy,
-                format!("in {scope}, a new policy that is public is refused from now on"),
-            ),
+            (added.block_public_acls, format!("uploads and changes that set a public ACL in {scope} fail")),
+            (added.block_public_policy, format!("new policies that would make {scope} public are refused")),
         ];
         notes.into_iter().filter_map(|(on, note)| on.then_some(note)).collect()
     }
@@ -90,9 +84,7 @@ pub(super) fn undo<S>(
     let to = (from.is_some() || left != Flags::default()).then_some(left);
     let mut notes = Vec::new();
     if now.is_effective() && !left.is_effective() {
-        notes.push(
-            "public ACLs and policies that are still there make public again what they name".to_owned(),
-        );
+        notes.push("public ACLs and policies that are still there take effect again".to_owned());
     }
     Undo::To { to: state(to), notes }
 }
