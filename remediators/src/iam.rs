@@ -31,6 +31,10 @@ pub enum On {
     Region,
     /// No ARN exists for it and no Region either (a global service).
     Anything,
+    /// A new resource of this ARN, while the named operation makes it: narrowed by
+    /// [`ec2:CreateAction`](https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/supported-iam-actions-tagging.html),
+    /// so that nothing that exists already can be tagged.
+    Created(&'static str, &'static str),
 }
 
 /// An action that AWS checks without a call of ours, such as `iam:PassRole`.
@@ -81,7 +85,7 @@ pub fn policy(remediator: &dyn Erased, access: Access, key: &Key) -> Value {
             names.sort_unstable();
             let resource = match on {
                 On::Resource => key.fill(remediator.kind().arn),
-                On::Arn(template) => key.fill(template),
+                On::Arn(template) | On::Created(template, _) => key.fill(template),
                 On::Region | On::Anything => "*".to_owned(),
             };
             let mut statement = json!({ "Effect": "Allow", "Action": names, "Resource": resource });
@@ -89,8 +93,46 @@ pub fn policy(remediator: &dyn Erased, access: Access, key: &Key) -> Value {
             if on == On::Region && key.region != "*" {
                 statement["Condition"] = json!({ "StringEquals": { "aws:RequestedRegion": key.region } });
             }
+            if let On::Created(_, by) = on {
+                statement["Condition"] = json!({ "StringEquals": { "ec2:CreateAction": by } });
+            }
             statement
         })
         .collect();
     json!({ "Version": "2012-10-17", "Statement": statements })
+}
+
+#[cfg(all(test, feature = "ec2"))]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn tags_are_for_what_is_being_made() {
+        let remediator = crate::find("ec2.restrict_ingress").unwrap();
+        let key = "aws/123456789012/eu-west-1/AwsEc2SecurityGroup/sg-0123456789abcdef0".parse().unwrap();
+        let policy = policy(remediator, Access::Apply, &key);
+        let statements = policy["Statement"].as_array().unwrap();
+        let tags = statements.iter().find(|one| one["Action"] == json!(["ec2:CreateTags"])).unwrap();
+        assert_eq!(tags["Resource"], "arn:aws:ec2:eu-west-1:123456789012:security-group-rule/*");
+        assert_eq!(
+            tags["Condition"],
+            json!({ "StringEquals": { "ec2:CreateAction": "AuthorizeSecurityGroupIngress" } })
+        );
+    }
+
+    #[test]
+    fn session_policies_fit() {
+        for remediator in crate::REGISTRY {
+            let key = Key {
+                partition: "aws-us-gov".to_owned(),
+                account: "123456789012".to_owned(),
+                region: "us-gov-west-1".to_owned(),
+                kind: remediator.kind().asff.to_owned(),
+                id: "x".repeat(remediator.kind().longest_id),
+            };
+            let text = policy(*remediator, Access::Undo, &key).to_string();
+            assert!(text.len() <= 2_048, "{}: {} characters", remediator.spec().name, text.len());
+        }
+    }
 }

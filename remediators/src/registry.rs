@@ -4,6 +4,10 @@ use crate::Erased;
 
 /// All remediators, sorted by name. A new one is a line here and a `mod` line in its service's folder.
 pub const REGISTRY: &[&dyn Erased] = &[
+    #[cfg(feature = "ec2")]
+    &crate::ec2::release_address::ReleaseAddress,
+    #[cfg(feature = "ec2")]
+    &crate::ec2::restrict_ingress::RestrictIngress,
     #[cfg(feature = "s3")]
     &crate::s3::enable_versioning::EnableVersioning,
 ];
