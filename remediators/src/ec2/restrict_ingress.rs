@@ -213,8 +213,10 @@ fn notes(now: &BTreeSet<Rule>, wide: &[&Rule], forbidden: &Ports, ask: &Ask<'_, 
     let everything: Vec<&Rule> = wide.iter().copied().filter(|rule| rule.protocol == "-1").collect();
     if !everything.is_empty() && ask.params.wide == Wide::Split {
         notes.push(format!(
-            "of {}, the rest of TCP and UDP and all of ICMP stays open; other protocols are closed",
-            listed(&everything)
+            "of {}, all of ICMP stays open, and what {} does not forbid of TCP and UDP; other protocols are \
+             closed",
+            listed(&everything),
+            ask.control
         ));
     }
     // The controls look for 0.0.0.0/0 and ::/0 alone: https://docs.aws.amazon.com/config/latest/developerguide/restricted-ssh.html
@@ -518,7 +520,7 @@ mod tests {
             ..described(rule("tcp", ports, V4), "ftp and more")
         };
         assert_eq!(
-            left("EC2.13", Wide::Split, &[wide.clone()]),
+            left("EC2.13", Wide::Split, std::slice::from_ref(&wide)),
             Some(set(&[kept((20, 21)), kept((23, 25))]))
         );
         // A rule that is there already stays as it is.

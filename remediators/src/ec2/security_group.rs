@@ -238,10 +238,10 @@ fn ports(rule: &SecurityGroupRule) -> (Option<i32>, Option<i32>) {
     }
 }
 
-/// The rules of `these` that `those` has none of the same key for.
-pub(crate) fn lacking<'a>(these: &'a BTreeSet<Rule>, those: &BTreeSet<Rule>) -> Vec<&'a Rule> {
-    let known: BTreeSet<RuleKey<'_>> = those.iter().map(Rule::key).collect();
-    these.iter().filter(|rule| !known.contains(&rule.key())).collect()
+/// The rules that `other` has none of the same key for.
+pub(crate) fn lacking<'a>(rules: &'a BTreeSet<Rule>, other: &BTreeSet<Rule>) -> Vec<&'a Rule> {
+    let known: BTreeSet<RuleKey<'_>> = other.iter().map(Rule::key).collect();
+    rules.iter().filter(|rule| !known.contains(&rule.key())).collect()
 }
 
 impl SecurityGroup {
