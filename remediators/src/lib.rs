@@ -14,8 +14,6 @@ mod registry;
 mod remediator;
 mod resource;
 
-#[cfg(feature = "ec2")]
-mod ec2;
 #[cfg(feature = "s3")]
 mod account;
 #[cfg(feature = "cognito")]

@@ -185,7 +185,7 @@ impl Run<'_> {
         let aws = self.aws(access).await?;
         let reads_tags = guard::reads_tags(self.rule);
         let (facts, observed) =
-            tokio::join!(self.remediator.inspect(&aws, reads_tags), self.remediator.observe(&aws));
+            tokio::join!(self.remediator.inspect(&aws, reads_tags), self.look(&aws));
         let (facts, now) = match (facts, observed) {
             (Ok(facts), Ok(now)) => (facts, now),
             // Of a resource that is gone, both say so; what the proof of ownership says comes first.
@@ -337,7 +337,16 @@ impl Run<'_> {
                 _ => Ok(self.since),
             }
         };
-        tokio::try_join!(self.remediator.observe(aws), evidence)
+        tokio::try_join!(self.look(aws), evidence)
+    }
+
+    /// The live state. Before an undo it is looked for where the fix has put it: what was released or
+    /// deleted is not a resource that does not exist.
+    async fn look(&self, aws: &Aws) -> Result<Value, Error> {
+        match &self.goal {
+            Goal::Fix => self.remediator.observe(aws).await,
+            Goal::Undo(change) => self.remediator.check(aws, change).await,
+        }
     }
 
     /// Keeps since when a state that the remediator watches has been there.
