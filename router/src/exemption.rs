@@ -1,11 +1,11 @@
 //! Exemptions: who said that a resource is to be left alone, why, and until when.
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
-use redress_remediators::Tags;
+use redress_remediators::{Erased, Key, REGISTRY, Tags};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::event::shown;
+use crate::{event::shown, yaml};
 
 /// The tag that exempts a resource: `2027-01-31 owner reason`.
 pub const TAG: &str = "redress:exempt";
@@ -13,6 +13,7 @@ pub const TAG: &str = "redress:exempt";
 /// An exemptions file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "redress exemptions")]
 pub struct ExemptionsFile {
     /// The exemptions.
     pub exemptions: Vec<Exemption>,
@@ -36,25 +37,60 @@ pub struct Exemption {
 }
 
 impl ExemptionsFile {
-    /// Checks every entry.
+    /// Checks every entry: one that can't count, by a slip of the pen, would exempt nothing and say nothing.
     ///
     /// # Errors
-    /// Names the first faulty entry and its fault.
-    pub fn check(self) -> Result<Vec<Exemption>, String> {
+    /// The JSON pointer and the fault of the first that is wrong.
+    pub(crate) fn check(self, registry: &[&dyn Erased]) -> Result<Vec<Exemption>, (String, String)> {
         for (number, exemption) in self.exemptions.iter().enumerate() {
-            let at = |what: &str| format!("exemptions[{number}]: {what}");
-            if exemption.resource.trim().is_empty() {
-                return Err(at("resource is empty"));
+            let Exemption { resource, remediator, owner, reason, until } = exemption;
+            let fault = |field: &str, what: &str| {
+                Err((format!("/exemptions/{number}/{field}"), format!("exemptions[{number}]: {field}: {what}")))
+            };
+            let named = resource.starts_with("arn:") || resource.contains('*');
+            if !named && resource.parse::<Key>().is_err() {
+                return fault(
+                    "resource",
+                    "is neither an ARN nor `partition/account/region/kind/id`, nor has it a `*`",
+                );
             }
-            if exemption.owner.trim().is_empty() || exemption.reason.trim().is_empty() {
-                return Err(at("owner and reason must be given"));
+            if let Some(given) = remediator
+                && !registry.iter().any(|known| known.spec().name == given)
+            {
+                let names = registry.iter().map(|known| known.spec().name);
+                return fault(
+                    "remediator",
+                    &format!("there is no `{}`; {}", shown(given), yaml::suggest(given, names)),
+                );
             }
-            if exemption.until.parse::<Date>().is_err() {
-                return Err(at("until is no date like 2027-01-31"));
+            for (field, text) in [("owner", owner), ("reason", reason)] {
+                if text.trim().is_empty() {
+                    return fault(field, "is empty");
+                }
+            }
+            if until.parse::<Date>().is_err() {
+                return fault("until", &format!("`{}` is no date like 2027-01-31", shown(until)));
             }
         }
         Ok(self.exemptions)
     }
+}
+
+/// The JSON schema of an exemptions file.
+///
+/// # Errors
+/// If it is no JSON; a test holds that it is.
+pub fn schema() -> Result<serde_json::Value, serde_json::Error> {
+    let mut schema = serde_json::to_value(schemars::schema_for!(ExemptionsFile))?;
+    let names: Vec<&str> = REGISTRY.iter().map(|known| known.spec().name).collect();
+    if let Some(fields) = schema.pointer_mut("/$defs/Exemption/properties").and_then(|at| at.as_object_mut()) {
+        let described = fields.get("remediator").and_then(|field| field.get("description")).cloned();
+        fields.insert("remediator".to_owned(), serde_json::json!({ "description": described, "enum": names }));
+        if let Some(until) = fields.get_mut("until").and_then(|field| field.as_object_mut()) {
+            until.insert("format".to_owned(), "date".into());
+        }
+    }
+    Ok(schema)
 }
 
 /// What was found of exemptions for a resource.

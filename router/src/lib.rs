@@ -18,6 +18,8 @@ pub mod guard;
 pub mod pattern;
 pub mod report;
 pub mod rules;
+pub mod rules_tests;
 pub mod service;
 pub mod store;
 pub mod telemetry;
+mod yaml;

@@ -1,28 +1,32 @@
 //! The rules: which finding is fixed by what, how far, and within which limits.
 //!
-//! A rules file is YAML ([`rules/schema.json`](https://json-schema.org) describes it for editors). The
-//! first rule that matches a finding decides about it.
+//! A rules file is YAML; `rules/schema.json` describes it for editors. The first rule that matches a
+//! finding decides about it. What rules are meant to do stands beside them as data: see
+//! [`rules_tests`](crate::rules_tests).
 
-use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use redress_remediators::{Erased, REGISTRY, Risk};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::{
     audit::sha256,
     control::ControlId,
+    event::shown,
     exemption::{Exemption, ExemptionsFile},
     finding::Finding,
     pattern::Pattern,
+    yaml,
 };
 
 /// The rules that are built in: every remediator; shown automatically, made at a person's request.
 pub const DEFAULT_RULES: &str = include_str!("../../rules/default.yaml");
-
-/// The largest rules or exemptions file that is read, in bytes.
-const LARGEST_FILE: usize = 4 << 20;
 
 /// How far a run may go.
 #[derive(
@@ -55,9 +59,9 @@ impl Mode {
 #[serde(deny_unknown_fields)]
 #[schemars(title = "redress rules")]
 pub struct RulesFile {
-    /// Limits for the automatic changes of one account, whatever rule makes them.
-    #[serde(default)]
-    pub account_limits: Limits,
+    /// Limits for the automatic changes of one account, whatever rule makes them. One file states them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_limits: Option<Limits>,
     /// The rules, in order: the first that matches a finding decides about it.
     pub rules: Vec<RuleSource>,
 }
@@ -81,7 +85,8 @@ pub struct RuleSource {
     /// The worst that an automatic change may bring. `loss` also allows it for a person's request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_risk: Option<Risk>,
-    /// Narrows the rule to findings that match this EventBridge event pattern.
+    /// Narrows the rule to findings that match this EventBridge event pattern. It is applied to the finding
+    /// itself, in the format in which it came: `detail.findings[0]` of the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<Value>,
     /// The remediator's parameters.
@@ -112,7 +117,7 @@ fn hold_days() -> u16 {
 
 /// One value, or a list of them.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a control such as `S3.14`, or a list of them")]
 pub enum OneOrMany {
     /// One.
     One(String),
@@ -164,6 +169,12 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { per_hour: 20, per_day: 100 }
+    }
+}
+
+impl Limits {
+    fn fault(&self) -> Option<&'static str> {
+        (self.per_hour > self.per_day).then_some("per_hour is above per_day")
     }
 }
 
@@ -232,43 +243,31 @@ impl RuleSet {
     }
 
     /// Reads a rules file, or every `*.yaml` and `*.yml` file of a folder in the order of their names;
-    /// `exemptions.yaml` among them holds exemptions, and `*-tests.yaml` are not read.
+    /// `exemptions.yaml` among them holds exemptions. Files `*-tests.yaml`, hidden files and folders within
+    /// are passed over.
     ///
     /// # Errors
     /// Names the file, the place and the fault.
     pub fn load(path: &Path, registry: &'static [&'static dyn Erased]) -> Result<Self, RulesError> {
-        let fault = |file: &Path, what: String| RulesError { file: file.display().to_string(), what };
-        let mut files = Vec::new();
-        if path.is_dir() {
-            let entries = std::fs::read_dir(path).map_err(|error| fault(path, error.to_string()))?;
-            for entry in entries {
-                let file = entry.map_err(|error| fault(path, error.to_string()))?.path();
-                let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                let yaml = matches!(file.extension().and_then(|e| e.to_str()), Some("yaml" | "yml"));
-                if yaml && !name.ends_with("-tests.yaml") && !name.ends_with("-tests.yml") {
-                    files.push(file);
-                }
+        let fault = |what: &str| RulesError { file: path.display().to_string(), what: what.to_owned() };
+        let (mut rules, mut exemptions) = (Vec::new(), Vec::new());
+        for file in yaml_files(path)? {
+            let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            if stem.ends_with("-tests") && file != path {
+                continue;
             }
-            files.sort();
-        } else {
-            files.push(path.to_owned());
+            let list = if stem == "exemptions" { &mut exemptions } else { &mut rules };
+            list.push((file.display().to_string(), yaml::text(&file)?));
         }
-        let mut texts = Vec::new();
-        for file in &files {
-            let text = std::fs::read_to_string(file).map_err(|error| fault(file, error.to_string()))?;
-            texts.push((file.display().to_string(), text));
-        }
-        let is_exemptions = |name: &str| Path::new(name).file_stem().is_some_and(|stem| stem == "exemptions");
-        let rules: Vec<(&str, &str)> = texts
-            .iter()
-            .filter(|(name, _)| !is_exemptions(name))
-            .map(|(name, text)| (name.as_str(), text.as_str()))
-            .collect();
-        let exemptions =
-            texts.iter().find(|(name, _)| is_exemptions(name)).map(|(n, t)| (n.as_str(), t.as_str()));
         if rules.is_empty() {
-            return Err(fault(path, "no rules file in it".to_owned()));
+            return Err(fault(if path.is_dir() { "no rules file in it" } else { "holds no rules" }));
         }
+        // Of two, one would be forgotten, and what it exempts would be changed.
+        if exemptions.len() > 1 {
+            return Err(fault("exemptions stand in two files; one is read"));
+        }
+        let rules: Vec<_> = rules.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        let exemptions = exemptions.first().map(|(name, text)| (name.as_str(), text.as_str()));
         Self::parse(&rules, exemptions, registry)
     }
 
@@ -282,42 +281,35 @@ impl RuleSet {
         registry: &'static [&'static dyn Erased],
     ) -> Result<Self, RulesError> {
         let mut rules: Vec<Rule> = Vec::new();
-        let mut account_limits: Option<Limits> = None;
+        let mut limits: Option<Limits> = None;
         let mut hashed = String::new();
         for (name, text) in files {
-            let parsed: RulesFile = yaml(name, text)?;
-            if parsed.account_limits != Limits::default() || account_limits.is_none() {
-                account_limits = Some(parsed.account_limits);
+            let OnDisk { account_limits, rules: sources } = yaml::read(name, text)?;
+            if let Some(stated) = account_limits {
+                let what = match limits {
+                    Some(_) => Some("account_limits: stands in another file too"),
+                    None => stated.fault(),
+                };
+                if let Some(what) = what {
+                    return Err(yaml::fault_at(name, text, "/account_limits", what));
+                }
+                limits = Some(stated);
             }
-            for source in parsed.rules {
-                let rule =
-                    check(source, registry).map_err(|what| RulesError { file: (*name).to_owned(), what })?;
-                if let Some(other) = rules.iter().find(|other| other.name() == rule.name()) {
-                    let what = format!("rule `{}` is there twice", other.name());
-                    return Err(RulesError { file: (*name).to_owned(), what });
-                }
-                if let Some(action) = &rule.source.action
-                    && let Some(other) =
-                        rules.iter().find(|other| other.source.action.as_ref() == Some(action))
-                {
-                    let what = format!(
-                        "rules `{}` and `{}` have the same custom action `{action}`",
-                        other.name(),
-                        rule.name()
-                    );
-                    return Err(RulesError { file: (*name).to_owned(), what });
-                }
+            for (index, source) in sources.into_iter().enumerate() {
+                let rule = check(source, &rules, registry).map_err(|Fault { at, what }| {
+                    yaml::fault_at(name, text, &format!("/rules/{index}/{at}"), &what)
+                })?;
                 hashed.push_str(&serde_json::to_string(&rule.source).unwrap_or_default());
                 hashed.push('\n');
                 rules.push(rule);
             }
         }
-        let account_limits = account_limits.unwrap_or_default();
+        let account_limits = limits.unwrap_or_default();
         hashed.push_str(&serde_json::to_string(&account_limits).unwrap_or_default());
         let exemptions = match exemptions {
             Some((name, text)) => {
-                let file: ExemptionsFile = yaml(name, text)?;
-                file.check().map_err(|what| RulesError { file: name.to_owned(), what })?
+                let file: ExemptionsFile = yaml::read(name, text)?;
+                file.check(registry).map_err(|(at, what)| yaml::fault_at(name, text, &at, &what))?
             }
             None => Vec::new(),
         };
@@ -354,75 +346,161 @@ impl RuleSet {
 /// Custom actions that belong to redress itself, and to no rule.
 pub const OWN_ACTIONS: [&str; 3] = ["RedressPlan", "RedressFix", "RedressUndo"];
 
-fn check(source: RuleSource, registry: &'static [&'static dyn Erased]) -> Result<Rule, String> {
+/// A rules file as it is read.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OnDisk {
+    #[serde(default)]
+    account_limits: Option<Limits>,
+    rules: Vec<RuleSource>,
+}
+
+/// What is wrong with a rule, and in which of its fields.
+struct Fault {
+    /// A JSON pointer within the rule, without its first slash.
+    at: String,
+    what: String,
+}
+
+/// The YAML files that a path stands for, sorted by name.
+pub(crate) fn yaml_files(path: &Path) -> Result<Vec<PathBuf>, RulesError> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let fault = |error: std::io::Error| RulesError { file: path.display().to_string(), what: error.to_string() };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(fault)? {
+        let file = entry.map_err(fault)?.path();
+        let hidden = file.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        let yaml = file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+        if yaml && !hidden && !file.is_dir() {
+            files.push(file);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn check(
+    source: RuleSource,
+    others: &[Rule],
+    registry: &'static [&'static dyn Erased],
+) -> Result<Rule, Fault> {
     let name = &source.name;
     let word = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     if name.is_empty() || name.len() > 64 || !word(name) {
-        return Err(format!("rule `{}`: a name is 1 to 64 letters, digits and hyphens", name.escape_debug()));
+        let what = format!("rule `{}`: a name is 1 to 64 letters, digits and hyphens", shown(name));
+        return Err(Fault { at: "name".to_owned(), what });
     }
-    let at = |place: &str, what: String| format!("rule `{name}`: {place}: {what}");
+    let fault = |at: &str, what: String| {
+        let field = at.split('/').next().unwrap_or(at);
+        Fault { at: at.to_owned(), what: format!("rule `{name}`: {field}: {what}") }
+    };
+    if others.iter().any(|other| other.name() == name) {
+        return Err(fault("name", "another rule has it".to_owned()));
+    }
+    let names = registry.iter().map(|known| known.spec().name);
     let remediator =
         registry.iter().copied().find(|known| known.spec().name == source.remediator).ok_or_else(|| {
-            let names: Vec<&str> = registry.iter().map(|known| known.spec().name).collect();
-            at(
-                "remediator",
-                format!("there is no `{}`; there are {}", source.remediator.escape_debug(), names.join(", ")),
-            )
+            let given = &source.remediator;
+            fault("remediator", format!("there is no `{}`; {}", shown(given), yaml::suggest(given, names)))
         })?;
     let mut controls = Vec::new();
-    for given in source.control.as_slice() {
-        let canonical = ControlId::parse(given)
-            .ok_or_else(|| at("control", format!("there is no `{}`", given.escape_debug())))?;
-        if !remediator.spec().controls.contains(&canonical.as_str()) {
-            let served = remediator.spec().controls.join(", ");
-            return Err(at(
-                "control",
-                format!("`{}` does not fix `{canonical}`, only {served}", remediator.spec().name),
-            ));
+    for (index, given) in source.control.as_slice().iter().enumerate() {
+        let at = match source.control {
+            OneOrMany::One(_) => "control".to_owned(),
+            OneOrMany::Many(_) => format!("control/{index}"),
+        };
+        let Some(control) = ControlId::parse(given) else {
+            return Err(fault(&at, format!("`{}` is no control such as `S3.14`", shown(given))));
+        };
+        let spec = remediator.spec();
+        if !spec.controls.contains(&control.as_str()) {
+            let fixed_by =
+                registry.iter().find(|known| known.spec().controls.contains(&control.as_str())).map_or_else(
+                    || "no remediator does".to_owned(),
+                    |known| format!("`{}` does", known.spec().name),
+                );
+            let what =
+                format!("`{}` fixes {}, not {control}; {fixed_by}", spec.name, spec.controls.join(", "));
+            return Err(fault(&at, what));
         }
-        controls.push(canonical.as_str().to_owned());
+        if controls.iter().any(|known| known == control.as_str()) {
+            return Err(fault(&at, format!("{control} is there twice")));
+        }
+        controls.push(control.as_str().to_owned());
     }
     if controls.is_empty() {
-        return Err(at("control", "names none".to_owned()));
+        return Err(fault("control", "names none".to_owned()));
     }
-    remediator.check_params(&source.params).map_err(|error| at("params", error.to_string()))?;
-    let when = source
-        .when
-        .as_ref()
-        .map(|when| Pattern::compile(when).map_err(|error| at("when", error.to_string())))
-        .transpose()?;
+    if let Err(error) = remediator.check_params(&source.params) {
+        return Err(match faulty_param(remediator, &source.params) {
+            Some((field, why)) => fault(&format!("params/{field}"), format!("`{field}`: {why}")),
+            None => fault("params", error.message),
+        });
+    }
+    let when = source.when.as_ref().map(|when| pattern(when, &fault)).transpose()?;
     if source.hold_days == 0 || source.hold_days > 3650 {
-        return Err(at("hold_days", "is 1 to 3650".to_owned()));
+        return Err(fault("hold_days", "is 1 to 3650".to_owned()));
     }
-    if source.limits.per_hour > source.limits.per_day {
-        return Err(at("limits", "per_hour is above per_day".to_owned()));
+    if let Some(what) = source.limits.fault() {
+        return Err(fault("limits", what.to_owned()));
     }
     if let Some(action) = &source.action {
         // https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_CreateActionTarget.html
         if action.is_empty() || action.len() > 20 || !action.bytes().all(|b| b.is_ascii_alphanumeric()) {
-            return Err(at("action", "is 1 to 20 letters and digits".to_owned()));
+            return Err(fault("action", "is 1 to 20 letters and digits".to_owned()));
         }
         if OWN_ACTIONS.contains(&action.as_str()) {
-            return Err(at("action", format!("`{action}` is redress's own")));
+            return Err(fault("action", format!("`{action}` is redress's own")));
+        }
+        if let Some(other) = others.iter().find(|other| other.source.action.as_ref() == Some(action)) {
+            return Err(fault("action", format!("`{action}` is the custom action of rule `{}`", other.name())));
         }
     }
     Ok(Rule { controls, remediator, when, source })
 }
 
-/// Reads YAML, naming the place of a fault in one line.
-pub(crate) fn yaml<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, RulesError> {
-    let fault = |what: String| RulesError { file: file.to_owned(), what };
-    if text.len() > LARGEST_FILE {
-        return Err(fault(format!("is larger than {LARGEST_FILE} bytes")));
-    }
-    serde_saphyr::from_str(text).map_err(|error| {
-        // The library appends a quotation of the source over several lines.
-        let text = error.to_string();
-        fault(text.lines().next().unwrap_or("can't be read").to_owned())
+/// The parameter that is at fault, and why. Every parameter has a default, so each can be tried alone.
+fn faulty_param(remediator: &dyn Erased, params: &Value) -> Option<(String, String)> {
+    params.as_object()?.iter().find_map(|(field, value)| {
+        let alone = Value::Object(Map::from_iter([(field.clone(), value.clone())]));
+        let error = remediator.check_params(&alone).err()?;
+        let prefix = format!("parameters of `{}`: ", remediator.spec().name);
+        let why = error.message.strip_prefix(&prefix).unwrap_or(&error.message).to_owned();
+        Some((field.clone(), why))
     })
 }
 
-/// The JSON schema of a rules file, with the parameters of every remediator.
+fn pattern(when: &Value, fault: &impl Fn(&str, String) -> Fault) -> Result<Pattern, Fault> {
+    if let Some((at, number)) = unquoted_account(when, String::from("when")) {
+        let what = format!("`{number}` is a number, which no account id in a finding is; put it in quotes");
+        return Err(fault(&at, what));
+    }
+    Pattern::compile(when).map_err(|error| fault("when", error.to_string()))
+}
+
+/// A number of 12 digits: YAML made one of an account id, which is a text in findings.
+fn unquoted_account(when: &Value, at: String) -> Option<(String, u64)> {
+    match when {
+        Value::Number(number) => {
+            let number = number.as_u64().filter(|number| (100_000_000_000..1_000_000_000_000).contains(number))?;
+            Some((at, number))
+        }
+        Value::Array(list) => list
+            .iter()
+            .enumerate()
+            .find_map(|(index, item)| unquoted_account(item, format!("{at}/{index}"))),
+        // `numeric` compares numbers, of whatever size.
+        Value::Object(map) => map
+            .iter()
+            .filter(|(key, _)| *key != "numeric")
+            .find_map(|(key, item)| unquoted_account(item, format!("{at}/{key}"))),
+        Value::Null | Value::Bool(_) | Value::String(_) => None,
+    }
+}
+
+/// The JSON schema of a rules file, with the controls and parameters of every remediator.
 ///
 /// # Errors
 /// If a schema is no JSON object; a test holds that all are.
@@ -430,28 +508,70 @@ pub fn schema() -> Result<Value, serde_json::Error> {
     let mut schema = serde_json::to_value(schemars::schema_for!(RulesFile))?;
     let mut by_remediator = Vec::new();
     let mut names = Vec::new();
-    let mut controls: BTreeMap<&str, ()> = BTreeMap::new();
+    let mut definitions = Map::new();
     for remediator in REGISTRY {
         let spec = remediator.spec();
         names.push(Value::from(spec.name));
-        controls.extend(spec.controls.iter().map(|control| (*control, ())));
         let mut params = serde_json::to_value(remediator.params_schema())?;
-        if let Some(params) = params.as_object_mut() {
+        let own = params.as_object_mut().and_then(|params| {
             params.remove("$schema");
             params.remove("title");
+            params.remove("$defs")
+        });
+        if let Some(Value::Object(own)) = own {
+            for (name, mut definition) in own {
+                move_references(&mut definition, spec.name);
+                definitions.insert(format!("{}.{name}", spec.name), definition);
+            }
         }
+        move_references(&mut params, spec.name);
+        let one = serde_json::json!({ "enum": spec.controls });
         by_remediator.push(serde_json::json!({
-            "if": { "properties": { "remediator": { "const": spec.name } } },
-            "then": { "properties": { "params": params } },
+            "if": { "properties": { "remediator": { "const": spec.name } }, "required": ["remediator"] },
+            "then": { "properties": {
+                "control": { "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] },
+                "params": params,
+            } },
         }));
     }
-    if let Some(rule) = schema.pointer_mut("/$defs/RuleSource") {
-        rule["properties"]["remediator"]["enum"] = Value::from(names);
-        rule["allOf"] = Value::from(by_remediator);
-        rule["properties"]["when"] = serde_json::json!({
-            "description": "Narrows the rule to findings that match this EventBridge event pattern.",
-            "type": "object",
-        });
+    if let Some(Value::Object(own)) = schema.get_mut("$defs") {
+        own.extend(definitions);
+    }
+    if let Some(Value::Object(rule)) = schema.pointer_mut("/$defs/RuleSource") {
+        rule.insert("allOf".to_owned(), Value::from(by_remediator));
+        if let Some(Value::Object(fields)) = rule.get_mut("properties") {
+            for (field, keyword, value) in [
+                ("remediator", "enum", Value::from(names)),
+                ("when", "type", Value::from("object")),
+                ("params", "type", Value::from("object")),
+                ("name", "pattern", Value::from("^[A-Za-z0-9-]{1,64}$")),
+                ("action", "pattern", Value::from("^[A-Za-z0-9]{1,20}$")),
+            ] {
+                if let Some(Value::Object(field)) = fields.get_mut(field) {
+                    field.insert(keyword.to_owned(), value);
+                    field.shift_remove("default");
+                }
+            }
+        }
     }
     Ok(schema)
 }
+
+/// Definitions of one remediator move in with those of all others, under its name.
+fn move_references(schema: &mut Value, owner: &str) {
+    match schema {
+        Value::Object(map) => {
+            if let Some(Value::String(target)) = map.get_mut("$ref")
+                && let Some(name) = target.strip_prefix("#/$defs/")
+            {
+                *target = format!("#/$defs/{owner}.{name}");
+            }
+            map.values_mut().for_each(|value| move_references(value, owner));
+        }
+        Value::Array(list) => list.iter_mut().for_each(|value| move_references(value, owner)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,9 @@
 use aws_sdk_cognitoidentityprovider::types::AttributeType;
 use aws_sdk_ec2::types::{DomainType, IpPermission, IpRange, Ipv6Range, ResourceType, Tag, TagSpecification};
 use aws_sdk_s3::types::{
-    BucketLifecycleConfiguration, BucketLocationConstraint, BucketVersioningStatus, CreateBucketConfiguration,
-    ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter, VersioningConfiguration,
+    BucketLifecycleConfiguration, BucketLocationConstraint, BucketVersioningStatus,
+    CreateBucketConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter,
+    VersioningConfiguration,
 };
 
 use crate::emulator::Emulator;
@@ -201,12 +202,7 @@ pub async fn furnish(emulator: &Emulator, account: &str, region: &str) -> Result
     })
 }
 
-async fn bucket(
-    s3: &aws_sdk_s3::Client,
-    name: &str,
-    account: &str,
-    region: &str,
-) -> Result<Bucket, Error> {
+async fn bucket(s3: &aws_sdk_s3::Client, name: &str, account: &str, region: &str) -> Result<Bucket, Error> {
     let name = format!("{name}-{account}-{region}");
     let place = CreateBucketConfiguration::builder()
         .location_constraint(BucketLocationConstraint::from(region))
@@ -253,12 +249,16 @@ async fn security_group(ec2: &aws_sdk_ec2::Client) -> Result<(String, String, Ru
     let rules = Rules {
         open_ssh: add(tcp(22).ip_ranges(open).build(), "open-ssh").await?,
         restricted_ssh: add(tcp(22).ip_ranges(office).build(), "office-ssh").await?,
-        all_from_one: add(IpPermission::builder().ip_protocol("-1").ip_ranges(backup).build(), "backup").await?,
+        all_from_one: add(IpPermission::builder().ip_protocol("-1").ip_ranges(backup).build(), "backup")
+            .await?,
         open_rdp_v6: add(tcp(3389).ipv6_ranges(everywhere).build(), "open-rdp").await?,
     };
     Ok((vpc, group, rules))
 }
 
 fn named(kind: ResourceType, name: &str) -> TagSpecification {
-    TagSpecification::builder().resource_type(kind).tags(Tag::builder().key("Name").value(name).build()).build()
+    TagSpecification::builder()
+        .resource_type(kind)
+        .tags(Tag::builder().key("Name").value(name).build())
+        .build()
 }

@@ -275,7 +275,8 @@ impl Emulator {
         if let Ok(value) = wire::request_id().parse() {
             response.headers_mut().entry(id).or_insert(value);
         }
-        HttpResponse::try_from(response.map(SdkBody::from)).map_err(|error| ConnectorError::user(error.into()))
+        HttpResponse::try_from(response.map(SdkBody::from))
+            .map_err(|error| ConnectorError::user(error.into()))
     }
 
     fn read(&self, parts: &http::request::Parts, body: Bytes) -> Request {

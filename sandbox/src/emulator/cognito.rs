@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use http::Response;
 use serde_json::{Value, json};
+use winterbaume_core::DEFAULT_ACCOUNT_ID;
 
 use super::wire::{Refusal, Request, respond, rewrite};
 use super::{Backends, own_arns};
@@ -37,7 +38,18 @@ pub(super) async fn answer(backends: &Backends, request: &Request, operation: &s
             return answer;
         }
     }
-    let mut response = request.pass_to(&backends.cognito, &host).await;
+    let mut sent = request.clone();
+    if let Some(arn) = input["ResourceArn"].as_str() {
+        // Tags go by ARN, and winterbaume knows it with its own account.
+        if arn.split(':').nth(4) != Some(request.account()) {
+            let refusal = Refusal::new(400, "ResourceNotFoundException", "Resource not found");
+            return refusal.response("cognito-idp");
+        }
+        let body = String::from_utf8_lossy(&request.body);
+        let own = format!(":{}:", request.account());
+        sent.body = body.replacen(&own, &format!(":{DEFAULT_ACCOUNT_ID}:"), 1).into();
+    }
+    let mut response = sent.pass_to(&backends.cognito, &host).await;
     if operation == "ListUsers" && response.status().is_success() {
         let all: Value = serde_json::from_slice(response.body()).unwrap_or_default();
         return list_users(&input, &all).unwrap_or_else(|refusal| refusal.response("cognito-idp"));
@@ -59,7 +71,8 @@ fn list_users(input: &Value, all: &Value) -> Result<Response<Bytes>, Refusal> {
             return Err(invalid(format!("Invalid attribute name in filter: {name}")));
         }
         users.retain(|user| {
-            attribute(user, name).is_some_and(|has| if prefix { has.starts_with(&value) } else { has == value })
+            attribute(user, name)
+                .is_some_and(|has| if prefix { has.starts_with(&value) } else { has == value })
         });
     }
     let limit = match input["Limit"].as_u64() {
@@ -74,9 +87,7 @@ fn list_users(input: &Value, all: &Value) -> Result<Response<Bytes>, Refusal> {
     };
     let start = match input["PaginationToken"].as_str() {
         None => 0,
-        Some(token) => {
-            token.parse::<usize>().map_err(|_| invalid("Invalid pagination token.".to_owned()))?
-        }
+        Some(token) => token.parse::<usize>().map_err(|_| invalid("Invalid pagination token.".to_owned()))?,
     };
     let next = start.saturating_add(limit);
     let more = users.len() > next && limit > 0;

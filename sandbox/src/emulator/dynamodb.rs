@@ -74,7 +74,8 @@ impl Tables {
         if action.get("Key").is_some() {
             return action["Key"].clone();
         }
-        let described = self.ask(request, "DescribeTable", &json!({ "TableName": action["TableName"] })).await;
+        let described =
+            self.ask(request, "DescribeTable", &json!({ "TableName": action["TableName"] })).await;
         let schema = described["Table"]["KeySchema"].as_array().cloned().unwrap_or_default();
         let names = schema.iter().filter_map(|part| part["AttributeName"].as_str());
         names.map(|name| (name.to_owned(), action["Item"][name].clone())).collect::<Map<_, _>>().into()

@@ -82,6 +82,9 @@ enum Peer {
 struct Address {
     ip: String,
     association: Option<Association>,
+    reverse_dns: Option<String>,
+    /// The account that the address is offered to.
+    offered_to: Option<String>,
     tags: Tags,
 }
 
@@ -137,6 +140,15 @@ impl Network {
             "DisassociateAddress" => self.disassociate(form),
             "DescribeAddresses" => self.describe_addresses(form),
             "ReleaseAddress" => self.release(form),
+            "DescribeAddressesAttribute" => self.describe_reverse_dns(form),
+            "ModifyAddressAttribute" => self.set_reverse_dns(form, form.get("DomainName")),
+            "ResetAddressAttribute" => self.set_reverse_dns(form, None),
+            "DescribeAddressTransfers" => self.describe_transfers(form),
+            "EnableAddressTransfer" => {
+                let to = required(form, "TransferAccountId")?;
+                self.offer(form, Some(to))
+            }
+            "DisableAddressTransfer" => self.offer(form, None),
             "CreateTags" => self.tag(form, |tags, given| tags.extend(given)),
             "DeleteTags" => self.tag(form, |tags, given| match given.is_empty() {
                 true => tags.clear(),
@@ -180,13 +192,19 @@ impl Network {
     }
 
     fn describe_vpcs(&self, form: &Form) -> Answer {
-        let found = select(form, "VpcId", &self.vpcs, "InvalidVpcID.NotFound", "vpc ID", |name, id, vpc| {
-            match name {
-                "vpc-id" => vec![id.to_owned()],
-                "cidr" => vec![vpc.cidr.clone()],
-                _ => tag_filter(name, &vpc.tags),
-            }
-        })?;
+        let found =
+            select(
+                form,
+                "VpcId",
+                &self.vpcs,
+                "InvalidVpcID.NotFound",
+                "vpc ID",
+                |name, id, vpc| match name {
+                    "vpc-id" => vec![id.to_owned()],
+                    "cidr" => vec![vpc.cidr.clone()],
+                    _ => tag_filter(name, &vpc.tags),
+                },
+            )?;
         Ok(Xml::default().items("vpcSet", found.into_iter().map(|(id, _)| self.vpc_xml(id))))
     }
 
@@ -236,7 +254,8 @@ impl Network {
         });
         let group = self.group(id)?;
         if group.name == "default" {
-            let message = format!("the specified group: \"{id}\" name: \"default\" cannot be deleted by a user");
+            let message =
+                format!("the specified group: \"{id}\" name: \"default\" cannot be deleted by a user");
             return Err(invalid("CannotDelete", message));
         }
         if used {
@@ -372,13 +391,15 @@ impl Network {
         }
         let mut gone = Vec::new();
         for rule in ids {
-            let Some(rule) = group.rules.iter().find(|known| known.id == rule && known.egress == egress) else {
+            let Some(rule) = group.rules.iter().find(|known| known.id == rule && known.egress == egress)
+            else {
                 return Err(not_found("InvalidSecurityGroupRuleId.NotFound", "security group rule ID", rule));
             };
             gone.push(rule.clone());
         }
         for (match_, _) in wanted {
-            let Some(rule) = group.rules.iter().find(|known| known.match_ == match_ && known.egress == egress)
+            let Some(rule) =
+                group.rules.iter().find(|known| known.match_ == match_ && known.egress == egress)
             else {
                 let message = "The specified rule does not exist in this security group.";
                 return Err(invalid("InvalidPermission.NotFound", message));
@@ -458,7 +479,7 @@ impl Network {
         };
         let id = format!("eipalloc-{}", short_id());
         let tags = tags_for(form, "elastic-ip");
-        self.addresses.insert(id.clone(), Address { ip: ip.clone(), association: None, tags });
+        self.addresses.insert(id.clone(), Address { ip: ip.clone(), tags, ..Address::default() });
         Ok(Xml::default()
             .text("publicIp", ip)
             .text("allocationId", id)
@@ -553,10 +574,47 @@ impl Network {
             let message = format!("Address {} is in use.", address.ip);
             return Err(invalid("InvalidIPAddress.InUse", message));
         }
+        if address.reverse_dns.is_some() {
+            let message =
+                format!("The address with allocation id [{id}] cannot be released because it is locked.");
+            return Err(invalid("InvalidAddress.Locked", message));
+        }
         if let Some(address) = self.addresses.remove(id) {
             self.released.insert(address.ip);
         }
         Ok(Xml::default().text("return", true))
+    }
+
+    fn describe_reverse_dns(&self, form: &Form) -> Answer {
+        let (code, what) = ("InvalidAllocationID.NotFound", "allocation ID");
+        let found = select(form, "AllocationId", &self.addresses, code, what, |_, _, _| Vec::new())?;
+        let (page, next) = page(form, found)?;
+        let items = page.into_iter().map(|(id, address)| reverse_dns_xml(id, address));
+        Ok(Xml::default().items("addressSet", items).optional("nextToken", next))
+    }
+
+    fn set_reverse_dns(&mut self, form: &Form, name: Option<&str>) -> Answer {
+        let id = required(form, "AllocationId")?;
+        let address = self.address(id)?;
+        address.reverse_dns = name.map(ToOwned::to_owned);
+        Ok(Xml::default().nested("address", reverse_dns_xml(id, address)))
+    }
+
+    fn describe_transfers(&self, form: &Form) -> Answer {
+        let (code, what) = ("InvalidAllocationID.NotFound", "allocation ID");
+        let mut found = select(form, "AllocationId", &self.addresses, code, what, |_, _, _| Vec::new())?;
+        found.retain(|(_, address)| address.offered_to.is_some());
+        let (page, next) = page(form, found)?;
+        let items = page.into_iter().map(|(id, address)| transfer_xml(id, address, "pending"));
+        Ok(Xml::default().items("addressTransferSet", items).optional("nextToken", next))
+    }
+
+    fn offer(&mut self, form: &Form, to: Option<&str>) -> Answer {
+        let id = required(form, "AllocationId")?;
+        let address = self.address(id)?;
+        address.offered_to = to.map(ToOwned::to_owned);
+        let status = if to.is_some() { "pending" } else { "disabled" };
+        Ok(Xml::default().nested("addressTransfer", transfer_xml(id, address, status)))
     }
 
     /// The tags of everything here, by resource id.
@@ -608,7 +666,11 @@ impl Network {
         })?;
         let (page, next) = page(form, found)?;
         let items = page.into_iter().map(|(_, (id, kind, key, value))| {
-            Xml::default().text("resourceId", id).text("resourceType", kind).text("key", key).text("value", value)
+            Xml::default()
+                .text("resourceId", id)
+                .text("resourceType", kind)
+                .text("key", key)
+                .text("value", value)
         });
         Ok(Xml::default().items("tagSet", items).optional("nextToken", next))
     }
@@ -645,7 +707,8 @@ impl Match {
                 Ok(Self { protocol, from, to, peer })
             }
             ("tcp" | "udp", ..) => {
-                let message = "Invalid value 'Must specify both from and to ports with TCP/UDP.' for portRange.";
+                let message =
+                    "Invalid value 'Must specify both from and to ports with TCP/UDP.' for portRange.";
                 Err(invalid("InvalidParameterValue", message))
             }
             ("icmp" | "icmpv6", from, to) => {
@@ -660,7 +723,9 @@ impl Match {
 impl std::fmt::Display for Match {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let peer = match &self.peer {
-            Peer::V4(peer) | Peer::V6(peer) | Peer::PrefixList(peer) | Peer::Group { group: peer, .. } => peer,
+            Peer::V4(peer) | Peer::V6(peer) | Peer::PrefixList(peer) | Peer::Group { group: peer, .. } => {
+                peer
+            }
         };
         let protocol = if self.protocol == "-1" { "ALL".to_owned() } else { self.protocol.to_uppercase() };
         write!(f, "peer: {peer}, {protocol}, from port: {}, to port: {}, ALLOW", self.from, self.to)
@@ -688,6 +753,21 @@ impl Peer {
         };
         parse().map(Self::V6).ok_or_else(|| malformed(cidr))
     }
+}
+
+fn reverse_dns_xml(id: &str, address: &Address) -> Xml {
+    Xml::default()
+        .text("publicIp", &address.ip)
+        .text("allocationId", id)
+        .optional("ptrRecord", address.reverse_dns.as_ref())
+}
+
+fn transfer_xml(id: &str, address: &Address, status: &str) -> Xml {
+    Xml::default()
+        .text("publicIp", &address.ip)
+        .text("allocationId", id)
+        .optional("transferAccountId", address.offered_to.as_ref())
+        .text("addressTransferStatus", status)
 }
 
 /// The rules of one direction as `IpPermission` groups them: by protocol and ports.
@@ -766,7 +846,11 @@ fn select<'a, T>(
         })
     };
     let asked = |id: &str| ids.is_empty() || ids.contains(&id);
-    Ok(all.iter().map(|(id, one)| (id.as_str(), one)).filter(|(id, one)| asked(id) && admits(id, one)).collect())
+    Ok(all
+        .iter()
+        .map(|(id, one)| (id.as_str(), one))
+        .filter(|(id, one)| asked(id) && admits(id, one))
+        .collect())
 }
 
 /// One page, and the token of the next.

@@ -342,9 +342,12 @@ async fn policy(backends: &Backends, bucket: &Bucket, request: &Request) -> Resu
         _ => return Err(malformed("Missing required field Statement")),
     };
     for statement in &statements {
-        for (one, other) in
-            [("Effect", "Effect"), ("Principal", "NotPrincipal"), ("Action", "NotAction"), ("Resource", "NotResource")]
-        {
+        for (one, other) in [
+            ("Effect", "Effect"),
+            ("Principal", "NotPrincipal"),
+            ("Action", "NotAction"),
+            ("Resource", "NotResource"),
+        ] {
             if statement.get(one).or_else(|| statement.get(other)).is_none() {
                 return Err(malformed(&format!("Missing required field {one}")));
             }

@@ -27,9 +27,11 @@ pub(super) fn answer(emulator: &Emulator, request: &Request, operation: &str) ->
         Err(refusal) => refusal.response("sts"),
         Ok(xml) => {
             let id = Xml::default().text("RequestId", request_id());
-            let body = Xml::default().nested(&format!("{operation}Result"), xml).nested("ResponseMetadata", id);
+            let body =
+                Xml::default().nested(&format!("{operation}Result"), xml).nested("ResponseMetadata", id);
             let space = "https://sts.amazonaws.com/doc/2011-06-15/";
-            let body = format!("<{operation}Response xmlns=\"{space}\">{}</{operation}Response>", body.finish());
+            let body =
+                format!("<{operation}Response xmlns=\"{space}\">{}</{operation}Response>", body.finish());
             respond(200, "text/xml", body)
         }
     }

@@ -150,8 +150,7 @@ impl Refusal {
             }
             "sts" => {
                 let kind = if self.status < 500 { "Sender" } else { "Receiver" };
-                let error =
-                    format!("<Type>{kind}</Type><Code>{code}</Code><Message>{message}</Message>");
+                let error = format!("<Type>{kind}</Type><Code>{code}</Code><Message>{message}</Message>");
                 let body = format!(
                     "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error>{error}</Error>\
                      <RequestId>{id}</RequestId></ErrorResponse>"
