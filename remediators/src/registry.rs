@@ -5,7 +5,11 @@ use crate::Erased;
 /// All remediators, sorted by name. A new one is a line here and a `mod` line in its service's folder.
 pub const REGISTRY: &[&dyn Erased] = &[
     #[cfg(feature = "s3")]
+    &crate::s3::set_lifecycle::AddLifecycleRule,
+    #[cfg(feature = "s3")]
     &crate::s3::enable_versioning::EnableVersioning,
+    #[cfg(feature = "s3")]
+    &crate::s3::require_tls::RequireTls,
 ];
 
 /// The remediator of this name.
