@@ -8,8 +8,12 @@
 //! lists them all. Nothing in this crate reads a clock, the environment or an event.
 
 mod aws;
+#[cfg(feature = "s3")]
+mod document;
 mod error;
 mod iam;
+#[cfg(feature = "s3")]
+mod raw;
 mod registry;
 mod remediator;
 mod resource;

@@ -15,7 +15,11 @@ pub const REGISTRY: &[&dyn Erased] = &[
     #[cfg(feature = "s3")]
     &crate::s3::block_public_access::BlockPublicAccess,
     #[cfg(feature = "s3")]
+    &crate::s3::set_lifecycle::AddLifecycleRule,
+    #[cfg(feature = "s3")]
     &crate::s3::enable_versioning::EnableVersioning,
+    #[cfg(feature = "s3")]
+    &crate::s3::require_tls::RequireTls,
 ];
 
 /// The remediator of this name.

@@ -337,6 +337,12 @@ pub trait Erased: Send + Sync + 'static {
     /// # Errors
     /// [`ErrorKind::Invalid`] where a stored state can't be read.
     fn undo(&self, change: &Change<Value>, now: &Value) -> Result<Undo<Value>>;
+    /// Whether two states are the same to the remediator. Their JSON may differ where AWS re-orders and
+    /// rewrites: states hold documents as they were read, and compare them in a normal form.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] where a state can't be read.
+    fn same(&self, one: &Value, two: &Value) -> Result<bool>;
     /// See [`Remediator::aging`].
     ///
     /// # Errors
@@ -425,6 +431,10 @@ impl<R: Remediator> Erased for R {
             Undo::To { to, notes } => Undo::To { to: to_json(&to)?, notes },
             Undo::Refuse(why) => Undo::Refuse(why),
         })
+    }
+
+    fn same(&self, one: &Value, two: &Value) -> Result<bool> {
+        Ok(one == two || state_of::<R>(one)? == state_of::<R>(two)?)
     }
 
     fn aging(&self, now: &Value) -> Result<bool> {

@@ -5,3 +5,5 @@ pub(crate) mod block_public_access;
 pub(crate) mod bucket;
 pub(crate) mod enable_versioning;
 mod public_access;
+pub(crate) mod require_tls;
+pub(crate) mod set_lifecycle;
