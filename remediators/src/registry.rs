@@ -11,11 +11,11 @@ pub const REGISTRY: &[&dyn Erased] = &[
     #[cfg(feature = "ec2")]
     &crate::ec2::restrict_ingress::RestrictIngress,
     #[cfg(feature = "s3")]
+    &crate::s3::add_lifecycle_rule::AddLifecycleRule,
+    #[cfg(feature = "s3")]
     &crate::s3::block_account_public_access::BlockAccountPublicAccess,
     #[cfg(feature = "s3")]
     &crate::s3::block_public_access::BlockPublicAccess,
-    #[cfg(feature = "s3")]
-    &crate::s3::set_lifecycle::AddLifecycleRule,
     #[cfg(feature = "s3")]
     &crate::s3::enable_versioning::EnableVersioning,
     #[cfg(feature = "s3")]

@@ -320,7 +320,8 @@ impl Engine {
         }
         for key in keys {
             subject.resource = Some(key.clone());
-            done.push(self.one(request, subject.clone(), key, remediator, rule).await);
+            // Boxed: the way of a resource is a large future, and it is held once for each caller otherwise.
+            done.push(Box::pin(self.one(request, subject.clone(), key, remediator, rule)).await);
         }
         done
     }

@@ -45,7 +45,10 @@ impl ExemptionsFile {
         for (number, exemption) in self.exemptions.iter().enumerate() {
             let Exemption { resource, remediator, owner, reason, until } = exemption;
             let fault = |field: &str, what: &str| {
-                Err((format!("/exemptions/{number}/{field}"), format!("exemptions[{number}]: {field}: {what}")))
+                Err((
+                    format!("/exemptions/{number}/{field}"),
+                    format!("exemptions[{number}]: {field}: {what}"),
+                ))
             };
             let named = resource.starts_with("arn:") || resource.contains('*');
             if !named && resource.parse::<Key>().is_err() {
@@ -83,9 +86,11 @@ impl ExemptionsFile {
 pub fn schema() -> Result<serde_json::Value, serde_json::Error> {
     let mut schema = serde_json::to_value(schemars::schema_for!(ExemptionsFile))?;
     let names: Vec<&str> = REGISTRY.iter().map(|known| known.spec().name).collect();
-    if let Some(fields) = schema.pointer_mut("/$defs/Exemption/properties").and_then(|at| at.as_object_mut()) {
+    if let Some(fields) = schema.pointer_mut("/$defs/Exemption/properties").and_then(|at| at.as_object_mut())
+    {
         let described = fields.get("remediator").and_then(|field| field.get("description")).cloned();
-        fields.insert("remediator".to_owned(), serde_json::json!({ "description": described, "enum": names }));
+        fields
+            .insert("remediator".to_owned(), serde_json::json!({ "description": described, "enum": names }));
         if let Some(until) = fields.get_mut("until").and_then(|field| field.as_object_mut()) {
             until.insert("format".to_owned(), "date".into());
         }

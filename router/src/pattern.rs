@@ -262,7 +262,9 @@ fn matcher(place: &str, value: &Value) -> Result<Matcher> {
         "numeric" => numeric(&place, value),
         "cidr" => cidr(&place, &text(&place, value)?),
         "anything-but" => anything_but(&place, value),
-        "prefix" | "suffix" | "equals-ignore-case" | "wildcard" => Ok(Matcher::Is(test(&place, name, value, true)?)),
+        "prefix" | "suffix" | "equals-ignore-case" | "wildcard" => {
+            Ok(Matcher::Is(test(&place, name, value, true)?))
+        }
         _ => fault(&place, "there is no such operator"),
     }
 }
@@ -399,10 +401,9 @@ fn anything_but(place: &str, value: &Value) -> Result<Matcher> {
             }
             let unwanted: Result<Vec<_>> = match value {
                 Value::Array(list) if list.is_empty() => return fault(&place, "is an empty list"),
-                Value::Array(list) => list
-                    .iter()
-                    .map(|value| Ok(Unwanted::Test(test(&place, name, value, false)?)))
-                    .collect(),
+                Value::Array(list) => {
+                    list.iter().map(|value| Ok(Unwanted::Test(test(&place, name, value, false)?))).collect()
+                }
                 value => test(&place, name, value, false).map(|test| vec![Unwanted::Test(test)]),
             };
             Ok(Matcher::Not(unwanted?))
@@ -424,9 +425,7 @@ impl Tree {
                 self.children.iter().all(|(name, child)| child.matches(map.get(name)))
             }
             Some(Value::Array(list)) if list.iter().any(|one| one.is_object() || one.is_array()) => {
-                list.iter().any(|one| {
-                    (one.is_object() || one.is_array()) && self.children_match(Some(one))
-                })
+                list.iter().any(|one| (one.is_object() || one.is_array()) && self.children_match(Some(one)))
             }
             // Nothing is below: only what must not exist can be content.
             _ => self.children.values().all(|child| child.matches(None)),
@@ -540,7 +539,9 @@ fn wildcard_holds(pieces: &[Piece], text: &str) -> bool {
 
 fn within(address: IpAddr, block: IpAddr, bits: u8) -> bool {
     let (address, block, width) = match (address, block) {
-        (IpAddr::V4(address), IpAddr::V4(block)) => (u128::from(address.to_bits()), u128::from(block.to_bits()), 32),
+        (IpAddr::V4(address), IpAddr::V4(block)) => {
+            (u128::from(address.to_bits()), u128::from(block.to_bits()), 32)
+        }
         (IpAddr::V6(address), IpAddr::V6(block)) => (address.to_bits(), block.to_bits(), 128),
         _ => return false,
     };
@@ -647,10 +648,7 @@ mod tests {
             fault(json!({ "Severity": { "Label": ["HIGH", { "numerik": [1] }] } })),
             "`Severity.Label[1].numerik`: there is no such operator"
         );
-        assert_eq!(
-            fault(json!({ "a": "b" })),
-            "`a`: is neither an object nor a list of values"
-        );
+        assert_eq!(fault(json!({ "a": "b" })), "`a`: is neither an object nor a list of values");
         assert_eq!(fault(json!([])), "a pattern is an object");
         let mut deep = json!(["x"]);
         for _ in 0..120 {
@@ -697,7 +695,8 @@ mod tests {
 
     #[test]
     fn a_hostile_event_takes_no_time() {
-        let pattern = json!({ "a": { "b": [{ "wildcard": "*a*a*a*a*a*a*a*b" }], "c": [{ "exists": false }] } });
+        let pattern =
+            json!({ "a": { "b": [{ "wildcard": "*a*a*a*a*a*a*a*b" }], "c": [{ "exists": false }] } });
         let pattern = Pattern::compile(&pattern).unwrap();
         let long = "a".repeat(100_000);
         let many: Vec<Value> = (0..2_000).map(|_| json!({ "b": "aaaa", "c": 1 })).collect();

@@ -367,7 +367,8 @@ pub(crate) fn yaml_files(path: &Path) -> Result<Vec<PathBuf>, RulesError> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
-    let fault = |error: std::io::Error| RulesError { file: path.display().to_string(), what: error.to_string() };
+    let fault =
+        |error: std::io::Error| RulesError { file: path.display().to_string(), what: error.to_string() };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(path).map_err(fault)? {
         let file = entry.map_err(fault)?.path();
@@ -455,7 +456,10 @@ fn check(
             return Err(fault("action", format!("`{action}` is redress's own")));
         }
         if let Some(other) = others.iter().find(|other| other.source.action.as_ref() == Some(action)) {
-            return Err(fault("action", format!("`{action}` is the custom action of rule `{}`", other.name())));
+            return Err(fault(
+                "action",
+                format!("`{action}` is the custom action of rule `{}`", other.name()),
+            ));
         }
     }
     Ok(Rule { controls, remediator, when, source })
@@ -477,20 +481,23 @@ fn pattern(when: &Value, fault: &impl Fn(&str, String) -> Fault) -> Result<Patte
         let what = format!("`{number}` is a number, which no account id in a finding is; put it in quotes");
         return Err(fault(&at, what));
     }
-    Pattern::compile(when).map_err(|error| fault("when", error.to_string()))
+    Pattern::compile(when).map_err(|error| {
+        let within = error.place.replace(['.', '['], "/").replace(']', "");
+        fault(&format!("when/{within}"), error.to_string())
+    })
 }
 
 /// A number of 12 digits: YAML made one of an account id, which is a text in findings.
 fn unquoted_account(when: &Value, at: String) -> Option<(String, u64)> {
     match when {
         Value::Number(number) => {
-            let number = number.as_u64().filter(|number| (100_000_000_000..1_000_000_000_000).contains(number))?;
+            let number =
+                number.as_u64().filter(|number| (100_000_000_000..1_000_000_000_000).contains(number))?;
             Some((at, number))
         }
-        Value::Array(list) => list
-            .iter()
-            .enumerate()
-            .find_map(|(index, item)| unquoted_account(item, format!("{at}/{index}"))),
+        Value::Array(list) => {
+            list.iter().enumerate().find_map(|(index, item)| unquoted_account(item, format!("{at}/{index}")))
+        }
         // `numeric` compares numbers, of whatever size.
         Value::Object(map) => map
             .iter()

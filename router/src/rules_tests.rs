@@ -227,7 +227,8 @@ pub fn run(path: &Path, registry: &'static [&'static dyn Erased]) -> Result<Repo
         (folder.unwrap_or(Path::new(".")), vec![path.to_owned()])
     } else {
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        let beside = ["yaml", "yml"].map(|extension| path.with_file_name(format!("{stem}-tests.{extension}")));
+        let beside =
+            ["yaml", "yml"].map(|extension| path.with_file_name(format!("{stem}-tests.{extension}")));
         (path, beside.into_iter().filter(|file| file.is_file()).collect())
     };
     let rules = RuleSet::load(rules, registry)?;
@@ -292,7 +293,12 @@ fn noon(date: &str) -> Option<Timestamp> {
 }
 
 /// What differs from what is expected.
-fn judge(finding: &Result<Finding, String>, expected: &Expected, rules: &RuleSet, now: Timestamp) -> Vec<String> {
+fn judge(
+    finding: &Result<Finding, String>,
+    expected: &Expected,
+    rules: &RuleSet,
+    now: Timestamp,
+) -> Vec<String> {
     let mut failures = Vec::new();
     let mut differs = |what: &str, expected: &str, found: &str, why: &str| {
         if expected != found {
@@ -537,7 +543,9 @@ impl Made<'_> {
     fn title(&self) -> &'static str {
         match self.info {
             Some(info) => info.title,
-            None if self.control.as_str() == INACTIVE_USER => "A user of a user pool has not been seen lately",
+            None if self.control.as_str() == INACTIVE_USER => {
+                "A user of a user pool has not been seen lately"
+            }
             None => "",
         }
     }
@@ -551,7 +559,10 @@ impl Made<'_> {
         let Self { known, control, partition, account, region, kind, .. } = self;
         let own = control.is_own();
         let (product, generator) = if own {
-            (format!("arn:{partition}:securityhub:{region}:{account}:product/{account}/default"), control.to_string())
+            (
+                format!("arn:{partition}:securityhub:{region}:{account}:product/{account}/default"),
+                control.to_string(),
+            )
         } else {
             let generator = format!("security-control/{control}");
             (format!("arn:{partition}:securityhub:{region}::product/aws/securityhub"), generator)
@@ -572,7 +583,8 @@ impl Made<'_> {
                 json!([{ "StandardsId": "standards/aws-foundational-security-best-practices/v/1.0.0" }]);
         }
         if !known.parameters.is_empty() {
-            let parameters = known.parameters.iter().map(|(name, value)| json!({ "Name": name, "Value": value }));
+            let parameters =
+                known.parameters.iter().map(|(name, value)| json!({ "Name": name, "Value": value }));
             compliance["SecurityControlParameters"] = parameters.collect();
         }
         let mut resource = json!({
@@ -629,7 +641,8 @@ impl Made<'_> {
         };
         let uid = known.resource.rsplit([':', '/']).next().unwrap_or_default();
         let tags = known.tags.iter().map(|(name, value)| json!({ "name": name, "value": value }));
-        let parameters = known.parameters.iter().map(|(name, values)| json!({ "name": name, "values": values }));
+        let parameters =
+            known.parameters.iter().map(|(name, values)| json!({ "name": name, "values": values }));
         json!({
             "activity_id": 1, "activity_name": "Create",
             "category_name": "Findings", "category_uid": 2,

@@ -65,9 +65,9 @@ impl Service {
             return Ok(self.batch(batch, deadline).await);
         }
         if is_recover(text) {
-            return self.recover(deadline).await;
+            return Box::pin(self.recover(deadline)).await;
         }
-        match self.event(text.as_bytes(), deadline).await {
+        match Box::pin(self.event(text.as_bytes(), deadline)).await {
             Verdict::Done => Ok(Value::Null),
             Verdict::Retry { why, .. } => Err(TryAgain(why)),
             // There is no queue to put it aside on: trying again would not help, so it is logged whole
@@ -83,7 +83,7 @@ impl Service {
         let mut tasks = JoinSet::new();
         for message in batch.records {
             let service = Arc::clone(self);
-            tasks.spawn(async move { service.message(message, deadline).await });
+            tasks.spawn(async move { Box::pin(service.message(message, deadline)).await });
         }
         let mut answer = SqsBatchResponse::default();
         for failed in tasks.join_all().await.into_iter().flatten() {
@@ -183,7 +183,7 @@ impl Service {
             Ok(incoming) => incoming,
             Err(invalid) => return Verdict::Dead(invalid.to_string()),
         };
-        let (done, dead) = self.findings(incoming, deadline).await;
+        let (done, dead) = Box::pin(self.findings(incoming, deadline)).await;
         if let Some(why) = self.tell(&done).await {
             return Verdict::Retry { after: Duration::from_secs(20), why };
         }

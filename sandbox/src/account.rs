@@ -52,7 +52,8 @@ pub struct Bucket {
     pub arn: String,
 }
 
-/// What [`furnish`] made.
+/// What [`furnish`] made. The account as a whole has no block of public access (S3.1): none has from the
+/// start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Furnished {
     /// The account; 12 digits.

@@ -7,8 +7,8 @@
 //!
 //! | service | answered by |
 //! |---|---|
-//! | S3, S3 Control | winterbaume, behind a layer of ours |
-//! | Cognito user pools, `DynamoDB` | winterbaume, behind a layer of ours |
+//! | S3, Cognito user pools, `DynamoDB` | winterbaume, behind a layer of ours |
+//! | S3 Control: the account's block of public access | our own |
 //! | EC2: VPCs, security groups, Elastic IPs, tags | our own |
 //! | STS: `AssumeRole`, `GetCallerIdentity`; `EventBridge`: `PutEvents` | our own |
 //! | any other, such as Security Hub | [`Emulator::with_service`] |
@@ -39,7 +39,6 @@ use http_body_util::BodyExt;
 use winterbaume_cognitoidentityprovider::CognitoIdentityProviderService;
 use winterbaume_core::DEFAULT_ACCOUNT_ID;
 use winterbaume_s3::S3Service;
-use winterbaume_s3control::S3ControlService;
 
 mod cognito;
 mod dynamodb;
@@ -71,7 +70,7 @@ pub struct Emulator {
 struct Shared {
     backends: Mutex<HashMap<String, Arc<Backends>>>,
     sessions: Mutex<HashMap<String, Principal>>,
-    buckets: s3::Buckets,
+    s3: s3::S3,
     ec2: ec2::Ec2,
     handlers: Mutex<HashMap<String, Handler>>,
     hook: Mutex<Option<Hook>>,
@@ -83,7 +82,6 @@ struct Shared {
 #[derive(Default)]
 struct Backends {
     s3: S3Service,
-    s3control: S3ControlService,
     cognito: CognitoIdentityProviderService,
     dynamodb: dynamodb::Tables,
 }
@@ -215,7 +213,7 @@ impl Emulator {
         locked(&self.shared.events).clone()
     }
 
-    /// Who an access key is, if it is known.
+    /// Who an access key is, if it is known; a root user as the partition `aws` names it.
     pub fn principal(&self, access_key: &str) -> Option<Principal> {
         if let Some(principal) = locked(&self.shared.sessions).get(access_key) {
             return Some(principal.clone());
@@ -295,11 +293,16 @@ impl Emulator {
             Some(service) => service,
             None => host.split('.').next().unwrap_or_default(),
         };
+        let mut principal = self.principal(&access_key).unwrap_or_default();
+        if principal.arn.ends_with(":root") {
+            let partition = crate::securityhub::partition(&region);
+            principal.arn = format!("arn:{partition}:iam::{}:root", principal.account);
+        }
         let form = matches!(service, "ec2" | "sts").then(|| Form::parse(&body)).unwrap_or_default();
         Request {
             service: service.to_owned(),
             region,
-            principal: self.principal(&access_key).unwrap_or_default(),
+            principal,
             access_key,
             method: parts.method.clone(),
             host,
@@ -336,8 +339,8 @@ impl Emulator {
         }
         let backends = self.backends(request.account());
         match request.service.as_str() {
-            "s3" => self.shared.buckets.answer(&backends, request).await,
-            "s3control" => s3::control(&backends, request).await,
+            "s3" => self.shared.s3.answer(&backends, request, operation).await,
+            "s3control" => self.shared.s3.control(&request, operation),
             "ec2" => self.shared.ec2.answer(&request, operation),
             "cognito-idp" => cognito::answer(&backends, &request, operation).await,
             "dynamodb" => backends.dynamodb.answer(&request, operation).await,
@@ -357,13 +360,12 @@ impl Fault {
         let what = format!("{}:{}", call.service, call.operation);
         let (status, code) = match (self, call.service.as_str()) {
             (Self::Error { status, code, message }, _) => return Refusal::new(*status, code, message),
-            (Self::Throttled, "s3") => (503, "SlowDown"),
+            (Self::Throttled, "s3" | "s3control") => (503, "SlowDown"),
             (Self::Throttled, "ec2") => (503, "RequestLimitExceeded"),
             (Self::Throttled, "sts") => (400, "Throttling"),
             (Self::Throttled, "dynamodb") => (400, "ProvisionedThroughputExceededException"),
             (Self::Throttled, "events") => (400, "ThrottlingException"),
             (Self::Throttled, "cognito-idp") => (400, "TooManyRequestsException"),
-            (Self::Throttled, "s3control") => (503, "SlowDown"),
             (Self::Throttled, _) => (429, "TooManyRequestsException"),
             (Self::Denied, "s3" | "s3control" | "sts") => (403, "AccessDenied"),
             (Self::Denied, "ec2") => (403, "UnauthorizedOperation"),

@@ -97,7 +97,7 @@ async fn events(deployment: &Deployment, round: usize) -> Result<Vec<Value>> {
             .resource("AwsS3Bucket", &format!("arn:aws:s3:::{bucket}"))
             .account(ACCOUNT)
             .region(REGION);
-        deployment.hub.import_as_aws(&finding.asff()).context(|| "finding".to_owned())?;
+        deployment.hub.import_as_aws([finding.asff()]).context(|| "finding".to_owned())?;
         let mut clicked = deployment
             .hub
             .custom_action("RedressFix", &[&finding.id()])

@@ -90,6 +90,7 @@ impl Deployment {
         let hub_server = serve::Server::start(move |request: http::Request<bytes::Bytes>| {
             handler.handle_request(&request)
         })
+        .await
         .context(|| "Security Hub".to_owned())?;
         let settings = Settings {
             name: "redress".to_owned(),
@@ -108,6 +109,7 @@ impl Deployment {
         let deployment = Self { ministack, hub, queue, proxy, aws, servers: (hub_server, queue_server) };
         deployment.make_tables().await?;
         deployment.make_outcome_queue().await?;
+        deployment.make_actions().await?;
         Ok(deployment)
     }
 
@@ -127,6 +129,16 @@ impl Deployment {
                     .key_schema(key.context(|| "key".to_owned())?);
             }
             request.send().await.context(|| format!("table {table}"))?;
+        }
+        Ok(())
+    }
+
+    async fn make_actions(&self) -> Result<()> {
+        let config = self.aws.to_builder().endpoint_url(self.hub_url()).build();
+        let hub = aws_sdk_securityhub::Client::new(&config);
+        for action in ["RedressPlan", "RedressFix", "RedressUndo", "TurnOnS3Versioning"] {
+            let made = hub.create_action_target().name(action).description(action).id(action).send().await;
+            made.context(|| format!("custom action {action}"))?;
         }
         Ok(())
     }

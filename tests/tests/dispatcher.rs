@@ -56,7 +56,7 @@ async fn a_custom_action_fixes_s3_14() {
     let deployment = Deployment::start().await.unwrap();
     deployment.bucket("clicked").await.unwrap();
     let finding = control_finding("clicked");
-    deployment.hub.import_as_aws(&finding.asff()).unwrap();
+    deployment.hub.import_as_aws([finding.asff()]).unwrap();
     deployment.hub.events();
     // No rules: those that are built in.
     let function = deployment.function().unwrap().start().await.unwrap();
@@ -97,7 +97,7 @@ async fn an_imported_finding_fixes_itself_and_a_person_undoes_it() {
     let deployment = Deployment::start().await.unwrap();
     deployment.bucket("imported").await.unwrap();
     let finding = control_finding("imported");
-    let event = deployment.hub.import_as_aws(&finding.asff()).unwrap().remove(0);
+    let event = deployment.hub.import_as_aws([finding.asff()]).unwrap().remove(0);
     let function = automatic(&deployment).await;
     assert!(function.invoke(&event).await.unwrap().succeeded(), "{}", function.log());
     assert_eq!(deployment.versioning("imported").await.unwrap().as_deref(), Some("Enabled"));
@@ -135,18 +135,18 @@ async fn duplicates_in_eight_processes_make_one_change() {
         functions.push(automatic(&deployment).await);
     }
     let finding = control_finding("eight");
-    let event = deployment.hub.import_as_aws(&finding.asff()).unwrap().remove(0);
+    let event = deployment.hub.import_as_aws([finding.asff()]).unwrap().remove(0);
     for _ in 0..20 {
         deployment.queue.send(event.to_string());
     }
     for number in 0..20 {
         let other = control_finding("eight").number(100 + number);
         let other = match number % 5 {
-            0 => deployment.hub.import_ocsf(&other.ocsf()),
-            1 => deployment.hub.import_as_aws(&other.asff_unconsolidated(Standard::ALL[0])),
-            2 => deployment.hub.import_as_aws(&other.asff_unconsolidated(Standard::ALL[1])),
-            3 => deployment.hub.import_as_aws(&other.asff_unconsolidated(Standard::ALL[2])),
-            _ => deployment.hub.import_as_aws(&other.asff()),
+            0 => deployment.hub.import_ocsf([other.ocsf()]),
+            1 => deployment.hub.import_as_aws([other.asff_unconsolidated(Standard::ALL[0])]),
+            2 => deployment.hub.import_as_aws([other.asff_unconsolidated(Standard::ALL[1])]),
+            3 => deployment.hub.import_as_aws([other.asff_unconsolidated(Standard::ALL[2])]),
+            _ => deployment.hub.import_as_aws([other.asff()]),
         };
         deployment.queue.send(other.unwrap().remove(0).to_string());
     }
@@ -170,7 +170,7 @@ async fn a_cap_of_twenty_holds_in_eight_processes() {
     for number in 0..500 {
         let bucket = format!("capped-{number}");
         deployment.bucket(&bucket).await.unwrap();
-        let event = deployment.hub.import_as_aws(&control_finding(&bucket).asff()).unwrap().remove(0);
+        let event = deployment.hub.import_as_aws([control_finding(&bucket).asff()]).unwrap().remove(0);
         deployment.queue.send(event.to_string());
     }
     Poller::new(&deployment.queue, functions).drain().await.unwrap();
@@ -200,7 +200,7 @@ async fn a_killed_dispatcher_is_settled_by_the_next() {
     // A clean run says how many calls there are.
     deployment.bucket("clean").await.unwrap();
     let finding = control_finding("clean");
-    let event = deployment.hub.import_as_aws(&finding.asff()).unwrap().remove(0);
+    let event = deployment.hub.import_as_aws([finding.asff()]).unwrap().remove(0);
     let bootstrap = || {
         deployment
             .function()
@@ -227,7 +227,7 @@ async fn a_killed_dispatcher_is_settled_by_the_next() {
         let bucket = format!("killed-{number}-{after}");
         deployment.bucket(&bucket).await.unwrap();
         let finding = control_finding(&bucket);
-        let event = deployment.hub.import_as_aws(&finding.asff()).unwrap().remove(0);
+        let event = deployment.hub.import_as_aws([finding.asff()]).unwrap().remove(0);
         deployment.proxy.reset();
         let target = Target::Number(number);
         let hold =
@@ -282,7 +282,7 @@ async fn forged_and_malformed_messages_change_nothing() {
     deployment.bucket("target").await.unwrap();
     let function = automatic(&deployment).await;
     let good = control_finding("target");
-    let event = deployment.hub.import_as_aws(&good.asff()).unwrap().remove(0);
+    let event = deployment.hub.import_as_aws([good.asff()]).unwrap().remove(0);
     let mut forged = event.clone();
     forged["detail"]["findings"][0]["ProductArn"] =
         Value::from(format!("arn:aws:securityhub:{REGION}:{ACCOUNT}:product/{ACCOUNT}/default"));
@@ -321,7 +321,7 @@ async fn without_settings_it_plans() {
     let deployment = Deployment::start().await.unwrap();
     deployment.bucket("bare").await.unwrap();
     let finding = control_finding("bare");
-    let event = deployment.hub.import_as_aws(&finding.asff()).unwrap().remove(0);
+    let event = deployment.hub.import_as_aws([finding.asff()]).unwrap().remove(0);
     let bare =
         redress_tests::runtime_api::Bootstrap::new(redress_tests::deployment::binary("dispatcher").unwrap())
             .aws(&deployment.proxy.url(), ACCOUNT, "secret")

@@ -184,8 +184,7 @@ impl Run<'_> {
         };
         let aws = self.aws(access).await?;
         let reads_tags = guard::reads_tags(self.rule);
-        let (facts, observed) =
-            tokio::join!(self.remediator.inspect(&aws, reads_tags), self.look(&aws));
+        let (facts, observed) = tokio::join!(self.remediator.inspect(&aws, reads_tags), self.look(&aws));
         let (facts, now) = match (facts, observed) {
             (Ok(facts), Ok(now)) => (facts, now),
             // Of a resource that is gone, both say so; what the proof of ownership says comes first.
@@ -209,7 +208,8 @@ impl Run<'_> {
         };
         let change = Change { from: now, to };
         if let Some(agreed) = &request.agreed
-            && *agreed != change
+            && !(self.remediator.same(&agreed.from, &change.from)?
+                && self.remediator.same(&agreed.to, &change.to)?)
         {
             return Err(Stop::Stage {
                 stage: Stage::Failed,
@@ -274,7 +274,7 @@ impl Run<'_> {
         if lease.until > now {
             return Err(self.taken(&lease, now));
         }
-        match self.engine.settle(lease, item, request.deadline).await? {
+        match Box::pin(self.engine.settle(lease, item, request.deadline)).await? {
             Done::Retry { after, why, error } => return Err(Stop::Retry { after, why, error }),
             Done::Outcome(_) | Done::Repeat { .. } | Done::Unwanted(_) => {}
         }
@@ -545,7 +545,7 @@ impl Run<'_> {
             return Ok(self.conclude(ending).await);
         }
         match seen {
-            Ok((seen, since)) if seen == change.from && since == self.since => {}
+            Ok((seen, since)) if since == self.since && self.remediator.same(&seen, &change.from)? => {}
             Ok((seen, _)) => {
                 let ending = Ending {
                     stage: Stage::Skipped,
@@ -617,7 +617,8 @@ impl Run<'_> {
             }
             // The write was refused and the resource is as it was: that is the end of it.
             (Settled::Not(Some(after)), Some(error))
-                if after == change.from && error.disposition() != Disposition::Retry =>
+                if error.disposition() != Disposition::Retry
+                    && self.remediator.same(&after, &change.from)? =>
             {
                 let stage = if error.kind == ErrorKind::Denied { Stage::Denied } else { Stage::Failed };
                 let ending = Ending {

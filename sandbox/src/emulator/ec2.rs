@@ -149,10 +149,10 @@ impl Network {
                 self.offer(form, Some(to))
             }
             "DisableAddressTransfer" => self.offer(form, None),
-            "CreateTags" => self.tag(form, |tags, given| tags.extend(given)),
-            "DeleteTags" => self.tag(form, |tags, given| match given.is_empty() {
-                true => tags.clear(),
-                false => tags.retain(|key, _| !given.contains_key(key)),
+            "CreateTags" => self.tag(form, Tags::extend),
+            "DeleteTags" => self.tag(form, |tags, given| {
+                // No tag named means all of them.
+                tags.retain(|key, _| !given.is_empty() && !given.contains_key(key));
             }),
             "DescribeTags" => self.describe_tags(form),
             other => {
@@ -176,7 +176,7 @@ impl Network {
         if let Some(group) = self.groups.get_mut(&id) {
             group.rules.push(Rule::new(false, from_itself, None, Tags::new()));
         }
-        Ok(Xml::default().nested("vpc", self.vpc_xml(&vpc)))
+        Ok(Xml::default().nested("vpc", &self.vpc_xml(&vpc)))
     }
 
     fn vpc_xml(&self, id: &str) -> Xml {
@@ -332,8 +332,10 @@ impl Network {
             Peer::V4(cidr) => xml.text("cidrIpv4", cidr),
             Peer::V6(cidr) => xml.text("cidrIpv6", cidr),
             Peer::PrefixList(list) => xml.text("prefixListId", list),
-            Peer::Group { group, account } => xml
-                .nested("referencedGroupInfo", Xml::default().text("groupId", group).text("userId", account)),
+            Peer::Group { group, account } => xml.nested(
+                "referencedGroupInfo",
+                &Xml::default().text("groupId", group).text("userId", account),
+            ),
         };
         xml.optional("description", rule.description.as_ref())
             .items("tagSet", tag_items(&rule.tags))
@@ -597,7 +599,7 @@ impl Network {
         let id = required(form, "AllocationId")?;
         let address = self.address(id)?;
         address.reverse_dns = name.map(ToOwned::to_owned);
-        Ok(Xml::default().nested("address", reverse_dns_xml(id, address)))
+        Ok(Xml::default().nested("address", &reverse_dns_xml(id, address)))
     }
 
     fn describe_transfers(&self, form: &Form) -> Answer {
@@ -614,7 +616,7 @@ impl Network {
         let address = self.address(id)?;
         address.offered_to = to.map(ToOwned::to_owned);
         let status = if to.is_some() { "pending" } else { "disabled" };
-        Ok(Xml::default().nested("addressTransfer", transfer_xml(id, address, status)))
+        Ok(Xml::default().nested("addressTransfer", &transfer_xml(id, address, status)))
     }
 
     /// The tags of everything here, by resource id.
@@ -788,7 +790,7 @@ fn permissions(rules: &[Rule], egress: bool) -> Vec<Xml> {
             Xml::default().items(name, items)
         };
         let ports = protocol != "-1";
-        [
+        let parts = [
             Xml::default()
                 .text("ipProtocol", protocol)
                 .optional("fromPort", ports.then_some(from))
@@ -811,9 +813,8 @@ fn permissions(rules: &[Rule], egress: bool) -> Vec<Xml> {
                 Peer::PrefixList(list) => Some(Xml::default().text("prefixListId", list)),
                 _ => None,
             }),
-        ]
-        .into_iter()
-        .fold(Xml::default(), Xml::then)
+        ];
+        parts.iter().fold(Xml::default(), Xml::then)
     };
     grouped.into_iter().map(permission).collect()
 }

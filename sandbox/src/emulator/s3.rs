@@ -12,9 +12,8 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use http::{Method, Response};
 use serde_json::Value;
-use winterbaume_core::MockService;
 
-use super::wire::{Refusal, Request, element, percent_decode, rewrite};
+use super::wire::{Refusal, Request, Xml, element, percent_decode, respond, rewrite};
 use super::{Backends, locked};
 
 const MINIMUM_SIZE: &str = "x-amz-transition-default-minimum-object-size";
@@ -22,9 +21,14 @@ const BLOCK_ALL: &str = "<PublicAccessBlockConfiguration><BlockPublicAcls>true</
     <IgnorePublicAcls>true</IgnorePublicAcls><BlockPublicPolicy>true</BlockPublicPolicy>\
     <RestrictPublicBuckets>true</RestrictPublicBuckets></PublicAccessBlockConfiguration>";
 
-/// What winterbaume does not keep of a bucket. Names are of all accounts together, as on AWS.
+/// What winterbaume does not keep.
 #[derive(Default)]
-pub(super) struct Buckets(Mutex<HashMap<String, Bucket>>);
+pub(super) struct S3 {
+    /// By name, of all accounts together, as on AWS.
+    buckets: Mutex<HashMap<String, Bucket>>,
+    /// The block of public access of each account, as the answer's text.
+    blocks: Mutex<HashMap<String, String>>,
+}
 
 #[derive(Clone, Debug, Default)]
 struct Bucket {
@@ -89,22 +93,27 @@ pub(super) fn operation(request: &Request) -> String {
 fn target(request: &Request) -> (Option<String>, Option<String>) {
     let path = request.path.trim_start_matches('/');
     let some = |text: &str| (!text.is_empty()).then(|| percent_decode(text));
-    if let Some((bucket, _)) = request.host.split_once(".s3.") {
+    if let Some((bucket, _)) = request.host.rsplit_once(".s3.") {
         return (some(bucket), some(path));
     }
     let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
     (some(bucket), some(key))
 }
 
-impl Buckets {
+impl S3 {
     /// Answers a request to S3.
-    pub(super) async fn answer(&self, backends: &Backends, mut request: Request) -> Response<Bytes> {
+    pub(super) async fn answer(
+        &self,
+        backends: &Backends,
+        mut request: Request,
+        operation: &str,
+    ) -> Response<Bytes> {
         let (bucket, key) = target(&request);
         let key = key.map(|key| key.replace('%', "%25").replace('?', "%3F")).unwrap_or_default();
         request.path = bucket.as_ref().map_or("/".to_owned(), |bucket| format!("/{bucket}/{key}"));
         let result = match bucket {
             None => Ok(pass(backends, &request, &request.region).await),
-            Some(name) => self.bucket(backends, &name, &request).await,
+            Some(name) => self.bucket(backends, &name, &request, operation).await,
         };
         let mut response = result.unwrap_or_else(|refusal| refusal.response("s3"));
         if request.method == Method::HEAD && !response.status().is_success() {
@@ -118,12 +127,12 @@ impl Buckets {
         backends: &Backends,
         name: &str,
         request: &Request,
+        operation: &str,
     ) -> Result<Response<Bytes>, Refusal> {
-        let operation = operation(request);
         if operation == "CreateBucket" {
             return self.create(backends, name, request).await;
         }
-        let Some(bucket) = locked(&self.0).get(name).cloned() else {
+        let Some(bucket) = locked(&self.buckets).get(name).cloned() else {
             return Err(Refusal::new(404, "NoSuchBucket", "The specified bucket does not exist"));
         };
         let expected = request.header("x-amz-expected-bucket-owner");
@@ -139,31 +148,39 @@ impl Buckets {
             }
             return Ok(response);
         }
+        if operation == "GetBucketLocation" {
+            // Winterbaume puts one such element into another, which the SDK refuses. The oldest Region's
+            // name is empty: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketLocation.html
+            let region = if bucket.region == "us-east-1" { "" } else { &bucket.region };
+            let space = "http://s3.amazonaws.com/doc/2006-03-01/";
+            let body = format!("<LocationConstraint xmlns=\"{space}\">{region}</LocationConstraint>");
+            return Ok(respond(200, "application/xml", body));
+        }
         let mut sent = request.clone();
-        match operation.as_str() {
+        match operation {
             "PutBucketVersioning" => self.versioning(name, &bucket, request)?,
             "PutBucketLifecycleConfiguration" => {
                 sent.body = lifecycle(&String::from_utf8_lossy(&request.body))?.into();
                 let size = request.header(MINIMUM_SIZE).unwrap_or("all_storage_classes_128K").to_owned();
                 self.change(name, |bucket| bucket.minimum_size = Some(size));
             }
-            "PutBucketPolicy" => policy(backends, &bucket, request).await?,
+            "PutBucketPolicy" => self.policy(backends, &bucket, request).await?,
             "PutObjectLockConfiguration" => self.change(name, |bucket| bucket.object_lock = true),
             _ => {}
         }
         let mut response = pass(backends, &sent, &bucket.region).await;
         if response.status().is_success() {
-            self.after(name, &operation, &mut response);
+            self.after(name, operation, &mut response);
         }
         Ok(response)
     }
 
     /// What a successful answer lacks.
     fn after(&self, name: &str, operation: &str, response: &mut Response<Bytes>) {
-        let bucket = locked(&self.0).get(name).cloned().unwrap_or_default();
+        let bucket = locked(&self.buckets).get(name).cloned().unwrap_or_default();
         match operation {
             "DeleteBucket" => {
-                locked(&self.0).remove(name);
+                locked(&self.buckets).remove(name);
             }
             "HeadBucket" => {
                 if let Ok(region) = bucket.region.parse() {
@@ -210,7 +227,7 @@ impl Buckets {
         };
         // Whether the name is free, and taking it, are one step.
         let taken = {
-            let mut buckets = locked(&self.0);
+            let mut buckets = locked(&self.buckets);
             let taken = buckets.get(name).cloned();
             if taken.is_none() {
                 buckets.insert(name.to_owned(), bucket);
@@ -232,7 +249,7 @@ impl Buckets {
         }
         let response = pass(backends, request, &request.region).await;
         if !response.status().is_success() {
-            locked(&self.0).remove(name);
+            locked(&self.buckets).remove(name);
             return Ok(response);
         }
         // https://docs.aws.amazon.com/AmazonS3/latest/userguide/create-bucket-faq.html
@@ -274,8 +291,72 @@ impl Buckets {
         Ok(())
     }
 
+    /// Refuses what is no policy, and a public one where public access is blocked. A statement counts as
+    /// public when it allows every principal without a condition: S3's own notion is wider.
+    async fn policy(&self, backends: &Backends, bucket: &Bucket, request: &Request) -> Result<(), Refusal> {
+        if !is_public(&request.body)? {
+            return Ok(());
+        }
+        let asked = Request {
+            method: Method::GET,
+            query: "publicAccessBlock".to_owned(),
+            body: Bytes::new(),
+            ..request.clone()
+        };
+        let of_bucket = pass(backends, &asked, &bucket.region).await;
+        let of_bucket = String::from_utf8_lossy(of_bucket.body()).into_owned();
+        let of_account = locked(&self.blocks).get(&bucket.account).cloned().unwrap_or_default();
+        if [of_bucket, of_account].iter().any(|block| element(block, "BlockPublicPolicy") == Some("true")) {
+            let message = format!(
+                "User: {} is not authorized to perform: s3:PutBucketPolicy because public policies are \
+                 prevented by the BlockPublicPolicy setting in S3 Block Public Access.",
+                request.principal.arn
+            );
+            return Err(Refusal::new(403, "AccessDenied", message));
+        }
+        Ok(())
+    }
+
+    /// Answers a request to S3 Control: the account's block of public access. Our own, because winterbaume
+    /// keeps it by Region, and puts its errors in a form that the SDK finds no code in.
+    pub(super) fn control(&self, request: &Request, operation: &str) -> Response<Bytes> {
+        if request.header("x-amz-account-id") != Some(request.account()) {
+            return denied().response("s3control");
+        }
+        let mut blocks = locked(&self.blocks);
+        match operation {
+            "GetPublicAccessBlock" => {
+                let Some(block) = blocks.get(request.account()) else {
+                    let message = "The public access block configuration was not found";
+                    let code = "NoSuchPublicAccessBlockConfiguration";
+                    return Refusal::new(404, code, message).response("s3control");
+                };
+                respond(200, "application/xml", block.clone())
+            }
+            "PutPublicAccessBlock" => {
+                let body = String::from_utf8_lossy(&request.body);
+                let names =
+                    ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"];
+                let flags = names
+                    .iter()
+                    .fold(Xml::default(), |xml, name| xml.text(name, element(&body, name) == Some("true")));
+                let block = Xml::default().nested("PublicAccessBlockConfiguration", &flags).finish();
+                blocks.insert(request.account().to_owned(), block);
+                respond(201, "application/xml", "")
+            }
+            "DeletePublicAccessBlock" => {
+                blocks.remove(request.account());
+                respond(204, "application/xml", "")
+            }
+            other => {
+                let message = format!("The sandbox has no operation `{other}` of S3 Control.");
+                Refusal::new(501, "NotImplemented", message).response("s3control")
+            }
+        }
+    }
+
     fn change(&self, name: &str, change: impl FnOnce(&mut Bucket)) {
-        if let Some(bucket) = locked(&self.0).get_mut(name) {
+        if let Some(bucket) = locked(&self.buckets).get_mut(name) {
             change(bucket);
         }
     }
@@ -325,16 +406,15 @@ fn lifecycle(document: &str) -> Result<String, Refusal> {
             return Err(Refusal::new(400, "InvalidArgument", message));
         }
         let given = given.replace("><", &format!(">{id}<"));
-        whole.push_str(&format!("<Rule>{given}{rule}</Rule>{rest}"));
+        whole.extend(["<Rule>", &given, rule, "</Rule>", rest]);
     }
     if ids.is_empty() { Err(malformed()) } else { Ok(whole) }
 }
 
-/// Refuses what is no policy, and a public one where public access is blocked. A statement counts as
-/// public when it allows every principal without a condition: S3's own notion is wider.
-async fn policy(backends: &Backends, bucket: &Bucket, request: &Request) -> Result<(), Refusal> {
+/// Whether a policy lets everybody in; an error if it is none.
+fn is_public(policy: &[u8]) -> Result<bool, Refusal> {
     let malformed = |message: &str| Refusal::new(400, "MalformedPolicy", message);
-    let policy: Value = serde_json::from_slice(&request.body)
+    let policy: Value = serde_json::from_slice(policy)
         .map_err(|_| malformed("Policies must be valid JSON and the first byte must be '{'"))?;
     let statements: Vec<&Value> = match policy.get("Statement") {
         Some(Value::Array(statements)) => statements.iter().collect(),
@@ -342,70 +422,22 @@ async fn policy(backends: &Backends, bucket: &Bucket, request: &Request) -> Resu
         _ => return Err(malformed("Missing required field Statement")),
     };
     for statement in &statements {
-        for (one, other) in [
-            ("Effect", "Effect"),
-            ("Principal", "NotPrincipal"),
-            ("Action", "NotAction"),
-            ("Resource", "NotResource"),
-        ] {
-            if statement.get(one).or_else(|| statement.get(other)).is_none() {
-                return Err(malformed(&format!("Missing required field {one}")));
-            }
+        let missing = ["Effect", "Principal", "Action", "Resource"]
+            .into_iter()
+            .find(|name| statement.get(name).or_else(|| statement.get(format!("Not{name}"))).is_none());
+        if let Some(missing) = missing {
+            return Err(malformed(&format!("Missing required field {missing}")));
         }
     }
     let everyone = |principal: &Value| {
         let named = principal.get("AWS").unwrap_or(principal);
         named == "*" || named.as_array().is_some_and(|list| list.iter().any(|one| one == "*"))
     };
-    let public = statements.iter().any(|statement| {
+    Ok(statements.iter().any(|statement| {
         statement.get("Effect").is_some_and(|effect| effect == "Allow")
             && statement.get("Principal").is_some_and(everyone)
             && statement.get("Condition").is_none()
-    });
-    if public {
-        let asked = Request {
-            method: Method::GET,
-            query: "publicAccessBlock".to_owned(),
-            body: Bytes::new(),
-            ..request.clone()
-        };
-        let blocks = |response: &Response<Bytes>| {
-            element(&String::from_utf8_lossy(response.body()), "BlockPublicPolicy") == Some("true")
-        };
-        let of_bucket = pass(backends, &asked, &bucket.region).await;
-        let of_account = account_block(backends, &asked).await;
-        if blocks(&of_bucket) || blocks(&of_account) {
-            let message = format!(
-                "User: {} is not authorized to perform: s3:PutBucketPolicy because public policies are \
-                 prevented by the BlockPublicPolicy setting in S3 Block Public Access.",
-                request.principal.arn
-            );
-            return Err(Refusal::new(403, "AccessDenied", message));
-        }
-    }
-    Ok(())
-}
-
-async fn account_block(backends: &Backends, request: &Request) -> Response<Bytes> {
-    let mut asked = request.clone();
-    asked.service = "s3control".to_owned();
-    asked.path = "/v20180820/configuration/publicAccessBlock".to_owned();
-    asked.query.clear();
-    if let Ok(account) = request.account().parse() {
-        asked.headers.insert("x-amz-account-id", account);
-    }
-    control(backends, asked).await
-}
-
-/// Answers a request to S3 Control. Its settings are of the account, whereas winterbaume keeps them by
-/// Region; so there is one Region here.
-pub(super) async fn control(backends: &Backends, mut request: Request) -> Response<Bytes> {
-    if request.header("x-amz-account-id") != Some(request.account()) {
-        return denied().response("s3control");
-    }
-    request.headers.remove(http::header::AUTHORIZATION);
-    let service: &dyn MockService = &backends.s3control;
-    request.pass_to(service, &format!("{}.s3-control.us-east-1.amazonaws.com", request.account())).await
+    }))
 }
 
 /// The operation of a request to S3 Control.

@@ -28,7 +28,7 @@ pub(super) fn answer(emulator: &Emulator, request: &Request, operation: &str) ->
         Ok(xml) => {
             let id = Xml::default().text("RequestId", request_id());
             let body =
-                Xml::default().nested(&format!("{operation}Result"), xml).nested("ResponseMetadata", id);
+                Xml::default().nested(&format!("{operation}Result"), &xml).nested("ResponseMetadata", &id);
             let space = "https://sts.amazonaws.com/doc/2011-06-15/";
             let body =
                 format!("<{operation}Response xmlns=\"{space}\">{}</{operation}Response>", body.finish());
@@ -96,5 +96,5 @@ fn assume_role(emulator: &Emulator, request: &Request) -> Result<Xml, Refusal> {
         .text("SessionToken", uuid::Uuid::new_v4().simple())
         .optional("Expiration", until.ok().map(|until| format!("{until:.0}")));
     let user = Xml::default().text("AssumedRoleId", user_id).text("Arn", arn);
-    Ok(Xml::default().nested("AssumedRoleUser", user).nested("Credentials", credentials))
+    Ok(Xml::default().nested("AssumedRoleUser", &user).nested("Credentials", &credentials))
 }

@@ -16,6 +16,7 @@ use aws_sdk_ec2::types::{
     Filter, IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, Tag, TagSpecification,
     UserIdGroupPair,
 };
+use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::types::{
     AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, BucketVersioningStatus,
@@ -25,6 +26,7 @@ use aws_sdk_s3::types::{
     TransitionDefaultMinimumObjectSize, TransitionStorageClass, VersioningConfiguration,
     WebsiteConfiguration,
 };
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::*;
@@ -61,6 +63,10 @@ fn is(code: &str, status: u16) -> (String, u16) {
     (code.to_owned(), status)
 }
 
+fn is_dispatch_failure<E, R>(error: &aws_sdk_s3::error::SdkError<E, R>) -> bool {
+    matches!(error, aws_sdk_s3::error::SdkError::DispatchFailure(_))
+}
+
 #[tokio::test]
 async fn buckets_have_one_owner_and_one_region() {
     let emulator = Emulator::new();
@@ -91,7 +97,7 @@ async fn buckets_have_one_owner_and_one_region() {
     assert_eq!(location.location_constraint().unwrap().as_str(), REGION);
     elsewhere.create_bucket().bucket("an-older-bucket").send().await.unwrap();
     let location = elsewhere.get_bucket_location().bucket("an-older-bucket").send().await.unwrap();
-    assert!(location.location_constraint().is_none());
+    assert_eq!(location.location_constraint().map_or("", |region| region.as_str()), "");
     let nowhere = mine.create_bucket().bucket("nowhere").send().await;
     assert_eq!(code(nowhere), is("IllegalLocationConstraintException", 400));
 
@@ -560,7 +566,7 @@ async fn users_are_found_by_filter_and_page() {
     let by_name = list().filter("username = \"user-07\"").send().await.unwrap().users.unwrap();
     assert_eq!(by_name.len(), 1);
     let user = &by_name[0];
-    assert_eq!(user.enabled, true);
+    assert!(user.enabled);
     assert!(user.user_create_date().is_some());
     let value = |name: &str| {
         user.attributes().iter().find(|attribute| attribute.name == name).and_then(|found| found.value())
@@ -822,53 +828,66 @@ async fn items_are_counted_read_together_and_queried() {
     assert_eq!(code(missing), is("ResourceNotFoundException", 400));
 }
 
-async fn ask_sts(emulator: &Emulator, key: &str, form: &str) -> (u16, String) {
-    // The sandbox has no STS client of its own; an SDK's connector sees the same request.
-    let authorization =
-        format!("AWS4-HMAC-SHA256 Credential={key}/20261123/{REGION}/sts/aws4_request, Signature=0");
-    let request = http::Request::post(format!("https://sts.{REGION}.amazonaws.com/"))
-        .header("authorization", authorization)
-        .body(SdkBody::from(form))
-        .unwrap();
-    let mut response = emulator.connect(HttpRequest::try_from(request).unwrap()).await.unwrap();
-    let body = std::mem::take(response.body_mut()).collect().await.unwrap().to_bytes();
-    (response.status().as_u16(), String::from_utf8_lossy(&body).into_owned())
-}
-
 #[tokio::test]
 async fn a_role_has_credentials_of_its_own_account() {
     let emulator = Emulator::new();
-    let (_, who) = ask_sts(&emulator, ACCOUNT, "Action=GetCallerIdentity&Version=2011-06-15").await;
-    assert!(who.contains(&format!("<Arn>arn:aws:iam::{ACCOUNT}:root</Arn>")), "{who}");
-    assert!(who.contains(&format!("<Account>{ACCOUNT}</Account>")), "{who}");
+    let sts = aws_sdk_sts::Client::new(&emulator.sdk_config(ACCOUNT, REGION));
+    let who = sts.get_caller_identity().send().await.unwrap();
+    assert_eq!(who.account(), Some(ACCOUNT));
+    assert_eq!(who.arn(), Some(format!("arn:aws:iam::{ACCOUNT}:root").as_str()));
 
-    let form = format!(
-        "Action=AssumeRole&RoleArn=arn%3Aaws%3Aiam%3A%3A{OTHER}%3Arole%2Fops%2Fredress&RoleSessionName=run-1\
-         &Policy=%7B%22Version%22%3A%222012-10-17%22%7D"
-    );
-    let (status, given) = ask_sts(&emulator, ACCOUNT, &form).await;
-    assert_eq!(status, 200, "{given}");
-    let given = |name: &str| wire::element(&given, name).unwrap().to_owned();
-    let key = given("AccessKeyId");
-    let (_, who) = ask_sts(&emulator, &key, "Action=GetCallerIdentity").await;
-    assert!(who.contains(&format!("<Arn>arn:aws:sts::{OTHER}:assumed-role/redress/run-1</Arn>")), "{who}");
-    let principal = emulator.principal(&key).unwrap();
-    assert_eq!(principal.session_policy.as_deref(), Some(r#"{"Version":"2012-10-17"}"#));
+    let gov = aws_sdk_sts::Client::new(&emulator.sdk_config(ACCOUNT, "us-gov-west-1"));
+    let who = gov.get_caller_identity().send().await.unwrap();
+    assert_eq!(who.arn(), Some(format!("arn:aws-us-gov:iam::{ACCOUNT}:root").as_str()));
 
-    let credentials =
-        Credentials::new(&key, given("SecretAccessKey"), Some(given("SessionToken")), None, "test");
-    let config = emulator.sdk_config(ACCOUNT, "us-east-1").into_builder();
-    let config = config.credentials_provider(SharedCredentialsProvider::new(credentials)).build();
-    aws_sdk_s3::Client::new(&config).create_bucket().bucket("theirs").send().await.unwrap();
-    s3(&emulator, OTHER, "us-east-1").head_bucket().bucket("theirs").send().await.unwrap();
-    let mine = s3(&emulator, ACCOUNT, "us-east-1").get_bucket_policy().bucket("theirs").send().await;
+    let role = format!("arn:aws:iam::{OTHER}:role/ops/redress");
+    let assume = |session: &str| sts.assume_role().role_arn(&role).role_session_name(session);
+    let policy = r#"{"Version":"2012-10-17"}"#;
+    let given = assume("run-1").policy(policy).send().await.unwrap();
+    let arn = format!("arn:aws:sts::{OTHER}:assumed-role/redress/run-1");
+    assert_eq!(given.assumed_role_user().unwrap().arn(), arn);
+    let given = given.credentials.unwrap();
+    assert!(given.expiration.secs() > Timestamp::now().as_second() + 3500);
+    assert_eq!(emulator.principal(&given.access_key_id).unwrap().session_policy.as_deref(), Some(policy));
+
+    let (key, secret) = (given.access_key_id, given.secret_access_key);
+    let config = as_caller(&emulator, Credentials::new(key, secret, Some(given.session_token), None, "test"));
+    let who = aws_sdk_sts::Client::new(&config).get_caller_identity().send().await.unwrap();
+    assert_eq!((who.account(), who.arn()), (Some(OTHER), Some(arn.as_str())));
+    let place = CreateBucketConfiguration::builder().location_constraint(REGION.into()).build();
+    let request = aws_sdk_s3::Client::new(&config).create_bucket().bucket("theirs");
+    request.create_bucket_configuration(place).send().await.unwrap();
+    s3(&emulator, OTHER, REGION).head_bucket().bucket("theirs").send().await.unwrap();
+    let mine = s3(&emulator, ACCOUNT, REGION).get_bucket_policy().bucket("theirs").send().await;
     assert_eq!(code(mine), is("AccessDenied", 403));
 
-    let (status, refused) = ask_sts(&emulator, "ASIAUNKNOWN", "Action=GetCallerIdentity").await;
-    assert_eq!(status, 403);
-    assert!(refused.contains("<Code>InvalidClientTokenId</Code>"), "{refused}");
-    let bad = form.replace("run-1", "run%2F1");
-    assert!(ask_sts(&emulator, ACCOUNT, &bad).await.1.contains("<Code>ValidationError</Code>"));
+    let stranger = as_caller(&emulator, Credentials::new("ASIAUNKNOWN", "secret", None, None, "test"));
+    let refused = aws_sdk_sts::Client::new(&stranger).get_caller_identity().send().await;
+    assert_eq!(code(refused), is("InvalidClientTokenId", 403));
+    let refused = aws_sdk_ec2::Client::new(&stranger).describe_addresses().send().await;
+    assert_eq!(code(refused), is("AuthFailure", 403));
+    assert_eq!(code(assume("run/1").send().await), is("ValidationError", 400));
+    assert_eq!(code(assume("run-1").policy(" ".repeat(2049)).send().await), is("ValidationError", 400));
+    let bad = sts.assume_role().role_arn("arn:aws:iam::1:user/a").role_session_name("run-1").send().await;
+    assert_eq!(code(bad), is("ValidationError", 400));
+}
+
+/// The SDK's own provider gives `DynamoDB` an endpoint that names the account, not the service.
+#[tokio::test]
+async fn credentials_that_name_their_account_reach_its_tables() {
+    let emulator = Emulator::new();
+    let client = table(&emulator).await;
+    client.put_item().table_name("t").set_item(Some(key("a", "1"))).send().await.unwrap();
+    let named = Credentials::builder().access_key_id(ACCOUNT).secret_access_key("secret");
+    let named = named.account_id(ACCOUNT).provider_name("test").build();
+    let client = aws_sdk_dynamodb::Client::new(&as_caller(&emulator, named));
+    let found = client.get_item().table_name("t").set_key(Some(key("a", "1"))).send().await.unwrap();
+    assert!(found.item.is_some());
+}
+
+fn as_caller(emulator: &Emulator, credentials: Credentials) -> SdkConfig {
+    let config = emulator.sdk_config(ACCOUNT, REGION).into_builder();
+    config.credentials_provider(SharedCredentialsProvider::new(credentials)).build()
 }
 
 #[tokio::test]
@@ -886,9 +905,7 @@ async fn a_service_of_ones_own_learns_the_account_and_the_caller() {
         "ASIATEST",
         Principal { account: OTHER.to_owned(), arn: "arn".to_owned(), ..Principal::default() },
     );
-    let credentials = Credentials::new("ASIATEST", "secret", None, None, "test");
-    let config = emulator.sdk_config(ACCOUNT, REGION).into_builder();
-    let config = config.credentials_provider(SharedCredentialsProvider::new(credentials)).build();
+    let config = as_caller(&emulator, Credentials::new("ASIATEST", "secret", None, None, "test"));
     let client = aws_sdk_securityhub::Client::new(&config);
     assert!(client.get_findings().send().await.unwrap().findings().is_empty());
     assert_eq!(hub.calls()[0].account, OTHER);
@@ -904,27 +921,24 @@ async fn a_service_of_ones_own_learns_the_account_and_the_caller() {
 #[tokio::test]
 async fn events_are_kept_and_aws_sources_refused() {
     let emulator = Emulator::new();
-    let entry = |source: &str, detail: &str| json!({ "Source": source, "DetailType": "Remediation", "Detail": detail, "EventBusName": "default" });
-    let body =
-        json!({ "Entries": [entry("redress", r#"{"a":1}"#), entry("aws.s3", "{}"), entry("redress", "x")] });
-    let authorization =
-        format!("AWS4-HMAC-SHA256 Credential={ACCOUNT}/20261123/{REGION}/events/aws4_request, Signature=0");
-    let request = http::Request::post(format!("https://events.{REGION}.amazonaws.com/"))
-        .header("authorization", authorization)
-        .header("x-amz-target", "AWSEvents.PutEvents")
-        .body(SdkBody::from(body.to_string()))
-        .unwrap();
-    let mut response = emulator.connect(HttpRequest::try_from(request).unwrap()).await.unwrap();
-    let body = std::mem::take(response.body_mut()).collect().await.unwrap().to_bytes();
-    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
-    assert_eq!(body["FailedEntryCount"], 2);
-    assert_eq!(body["Entries"][1]["ErrorCode"], "NotAuthorizedForSource");
-    assert_eq!(body["Entries"][2]["ErrorCode"], "MalformedDetail");
+    let client = aws_sdk_eventbridge::Client::new(&emulator.sdk_config(ACCOUNT, REGION));
+    let entry = |source: &str, detail: &str| {
+        PutEventsRequestEntry::builder().source(source).detail_type("Remediation").detail(detail).build()
+    };
+    let entries = vec![entry("redress", r#"{"a":1}"#), entry("aws.s3", "{}"), entry("redress", "x")];
+    let answer = client.put_events().set_entries(Some(entries)).send().await.unwrap();
+    assert_eq!(answer.failed_entry_count(), 2);
+    assert_eq!(answer.entries()[1].error_code(), Some("NotAuthorizedForSource"));
+    assert_eq!(answer.entries()[2].error_code(), Some("MalformedDetail"));
     let events = emulator.events();
     assert_eq!(events.len(), 1);
     assert_eq!((events[0].source.as_str(), &events[0].detail), ("redress", &json!({ "a": 1 })));
-    assert_eq!(body["Entries"][0]["EventId"], events[0].id.as_str());
+    assert_eq!((events[0].bus.as_str(), events[0].account.as_str()), ("default", ACCOUNT));
+    assert_eq!(answer.entries()[0].event_id(), Some(events[0].id.as_str()));
     assert_eq!(emulator.calls()[0].operation, "PutEvents");
+    let many = vec![entry("redress", "{}"); 11];
+    let refused = client.put_events().set_entries(Some(many)).send().await;
+    assert_eq!(code(refused), is("ValidationException", 400));
 }
 
 #[tokio::test]
@@ -971,13 +985,17 @@ async fn faults_come_in_the_form_of_each_service() {
     };
     let get = async || s3.get_bucket_versioning().bucket(name).send().await.unwrap().status;
     spoil(Fault::NoConnection);
-    assert!(put().await.unwrap_err().as_dispatch_failure().is_some());
+    assert!(is_dispatch_failure(&put().await.unwrap_err()));
     emulator.clear_hook();
     assert_eq!(get().await, None);
     spoil(Fault::AnswerLost);
-    assert!(put().await.unwrap_err().as_dispatch_failure().is_some());
+    assert!(is_dispatch_failure(&put().await.unwrap_err()));
     emulator.clear_hook();
     assert_eq!(get().await, Some(BucketVersioningStatus::Enabled), "the write was done");
+
+    let path_style = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
+    let path_style = aws_sdk_s3::Client::from_conf(path_style);
+    assert!(path_style.get_bucket_versioning().bucket(name).send().await.unwrap().status.is_some());
 
     let calls = emulator.calls();
     let puts: Vec<_> = calls.iter().filter(|call| call.operation == "PutBucketVersioning").collect();

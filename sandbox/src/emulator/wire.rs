@@ -101,15 +101,12 @@ pub(super) fn percent_decode(text: &str) -> String {
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {
         let hex = tail.get(..2).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        match (first, hex) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = tail.get(2..).unwrap_or_default();
-            }
-            _ => {
-                bytes.push(first);
-                rest = tail;
-            }
+        if let (b'%', Some(byte)) = (first, hex) {
+            bytes.push(byte);
+            rest = tail.get(2..).unwrap_or_default();
+        } else {
+            bytes.push(first);
+            rest = tail;
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
@@ -216,20 +213,20 @@ impl Xml {
     }
 
     /// What follows after this.
-    pub(super) fn then(mut self, next: Self) -> Self {
+    pub(super) fn then(mut self, next: &Self) -> Self {
         self.0.push_str(&next.0);
         self
     }
 
-    pub(super) fn nested(mut self, name: &str, inner: Self) -> Self {
+    pub(super) fn nested(mut self, name: &str, inner: &Self) -> Self {
         let _ = write!(self.0, "<{name}>{}</{name}>", inner.0);
         self
     }
 
     /// A list whose members are called `item`, as EC2's all are.
     pub(super) fn items(self, name: &str, items: impl IntoIterator<Item = Self>) -> Self {
-        let inner = items.into_iter().fold(Self::default(), |list, item| list.nested("item", item));
-        self.nested(name, inner)
+        let inner = items.into_iter().fold(Self::default(), |list, item| list.nested("item", &item));
+        self.nested(name, &inner)
     }
 
     pub(super) fn finish(self) -> String {
