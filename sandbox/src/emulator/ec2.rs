@@ -790,7 +790,7 @@ fn permissions(rules: &[Rule], egress: bool) -> Vec<Xml> {
             Xml::default().items(name, items)
         };
         let ports = protocol != "-1";
-        let parts = [
+        let members = [
             Xml::default()
                 .text("ipProtocol", protocol)
                 .optional("fromPort", ports.then_some(from))
@@ -814,7 +814,7 @@ fn permissions(rules: &[Rule], egress: bool) -> Vec<Xml> {
                 _ => None,
             }),
         ];
-        parts.iter().fold(Xml::default(), Xml::then)
+        members.iter().fold(Xml::default(), Xml::then)
     };
     grouped.into_iter().map(permission).collect()
 }
