@@ -1,7 +1,7 @@
 //! How many events one core looks at, and decodes, in a second of its time. Prints the median of several
 //! runs; time that other processes had the core is not counted where the system tells (Linux).
 //!
-//! `cargo bench --package redress-router --bench decode`
+//! `cargo bench --bench decode`
 
 use std::{
     hint::black_box,

@@ -152,8 +152,8 @@ pub struct Request {
 /// A finding that never became one, and why.
 #[derive(Clone, Debug)]
 pub struct Dismissed<'a> {
-    /// What names it to Security Hub.
-    pub finding: FindingRef,
+    /// What names it to Security Hub; `None` where the event names no finding.
+    pub finding: Option<FindingRef>,
     /// The event's id.
     pub event: &'a str,
     /// Who asked.
@@ -575,7 +575,7 @@ impl Engine {
             verb: dismissed.verb,
             asked_by: dismissed.asked_by.clone(),
             event: Some(dismissed.event.to_owned()),
-            finding: Some(dismissed.finding.clone()),
+            finding: dismissed.finding.clone(),
             control: String::new(),
             rule: None,
             rules_hash: self.rules.hash.to_string(),
@@ -590,18 +590,19 @@ impl Engine {
             undoes: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
+        let id = dismissed.finding.as_ref().map(|finding| finding.id.clone()).unwrap_or_default();
         let key = Key {
             partition: self.settings.partition.clone(),
             account: dismissed.account.to_owned(),
             region: dismissed.region.to_owned(),
             kind: "Finding".to_owned(),
-            id: dismissed.finding.id.clone(),
+            id: id.clone(),
         };
         let mut run = Run {
             engine: self,
             request: None,
             id: new_run(),
-            keys: Keys::new(&key, remediator, dismissed.event, &dismissed.finding.id, None),
+            keys: Keys::new(&key, remediator, dismissed.event, &id, None),
             subject,
             key,
             remediator,

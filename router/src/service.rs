@@ -15,7 +15,7 @@ use crate::{
     audit::{Asker, FindingRef, Stage, Verb},
     config::Config,
     engine::{Dismissed, Done, Engine, Outcome, Request, told},
-    event::{Decoded, Door, Envelope, Glance, Incoming, decode, glance, shown},
+    event::{Decoded, Door, Envelope, Glance, Ignored, Incoming, decode, glance, shown},
     report::Reporter,
     rules::OWN_ACTIONS,
     telemetry,
@@ -228,32 +228,34 @@ impl Service {
                     done.extend(self.engine.handle(&request).await);
                     continue;
                 }
+                Decoded::Ignored(ignored @ Ignored::InsightResults) => (Stage::Refused, ignored.to_string()),
                 Decoded::Ignored(ignored) => (Stage::Skipped, ignored.to_string()),
                 Decoded::Invalid(invalid) => {
                     dead.get_or_insert_with(|| invalid.to_string());
                     (Stage::Refused, invalid.to_string())
                 }
             };
-            match key {
-                Some(key) if !order.asked_by.is_automatic() => {
-                    let dismissed = Dismissed {
-                        finding: FindingRef {
-                            id: key.id,
-                            product: key.product_arn,
-                            metadata_uid: key.metadata_uid,
-                        },
-                        event: &envelope.id,
-                        asked_by: order.asked_by.clone(),
-                        verb: order.verb,
-                        account: &envelope.account,
-                        region: &envelope.region,
-                        stage,
-                        why: &why,
-                    };
-                    done.push(self.engine.dismiss(&dismissed).await);
-                }
-                _ => done.push(Done::Unwanted(why)),
+            if order.asked_by.is_automatic() {
+                done.push(Done::Unwanted(why));
+                continue;
             }
+            // A person who clicked gets an answer.
+            let finding = key.map(|key| FindingRef {
+                id: key.id,
+                product: key.product_arn,
+                metadata_uid: key.metadata_uid,
+            });
+            let dismissed = Dismissed {
+                finding,
+                event: &envelope.id,
+                asked_by: order.asked_by.clone(),
+                verb: order.verb,
+                account: &envelope.account,
+                region: &envelope.region,
+                stage,
+                why: &why,
+            };
+            done.push(self.engine.dismiss(&dismissed).await);
         }
         (done, dead)
     }

@@ -3,7 +3,7 @@
 //!
 //! Runs are interleaved; the figures are medians, and ratios of medians. Both speak to ministack.
 //!
-//! `cargo bench --package redress-tests --bench startup [-- ROUNDS]`
+//! `cargo bench --bench startup [-- ROUNDS]`
 
 use std::{process::Command, time::Duration};
 
