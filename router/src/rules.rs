@@ -462,7 +462,7 @@ fn check(
             ));
         }
     }
-    Ok(Rule { controls, remediator, when, source })
+    Ok(Rule { source, controls, remediator, when })
 }
 
 /// The parameter that is at fault, and why. Every parameter has a default, so each can be tried alone.

@@ -28,7 +28,7 @@ pub(crate) fn text(path: &Path) -> Result<String, RulesError> {
     String::from_utf8(bytes).map_err(|error| {
         let bytes = error.as_bytes();
         let before = bytes.get(..error.utf8_error().valid_up_to()).unwrap_or_default();
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = before.split(|byte| *byte == b'\n').count();
         fault(match bytes {
             [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "UTF-16 text, where UTF-8 is needed".to_owned(),
             _ => format!("line {line}: not UTF-8 text"),

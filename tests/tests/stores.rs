@@ -377,12 +377,12 @@ async fn lookups(store: &dyn Store) {
     // Newest first; of two at once, the run that began later.
     assert_eq!(by(Index::Account(account), 100).await, [3, 0, 1, 4, 2]);
     assert_eq!(by(Index::Account(account), 2).await, [3, 0]);
-    assert_eq!(by(Index::Account(account), 0).await, []);
+    assert!(by(Index::Account(account), 0).await.is_empty());
     assert_eq!(by(Index::Resource(resource), 100).await, [3, 0, 1, 4]);
     assert_eq!(by(Index::Finding(&finding), 100).await, [3, 0, 4, 2]);
-    assert_eq!(by(Index::Finding(&finding[4..]), 100).await, []);
-    assert_eq!(by(Index::Resource(account), 100).await, []);
-    assert_eq!(by(Index::Resource(&"x".repeat(5000)), 100).await, []);
+    assert!(by(Index::Finding(&finding[4..]), 100).await.is_empty());
+    assert!(by(Index::Resource(account), 100).await.is_empty());
+    assert!(by(Index::Resource(&"x".repeat(5000)), 100).await.is_empty());
     let found = store.runs(Index::Account(account), 2).await.unwrap();
     let expected = RunRef {
         run: runs[0].clone(),

@@ -1,2 +1,55 @@
-//! x
-fn main() {}
+//! `cargo xtask`: the chores of this repository.
+
+mod checks;
+mod controls;
+mod generate;
+mod iam;
+mod reference;
+
+use std::{path::Path, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// The chores of this repository.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Xtask {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Write what is made from the code: documentation, schemas, IAM policies
+    Generate {
+        /// Write nothing; fail, and say where, if a file is not what would be written
+        #[arg(long)]
+        check: bool,
+    },
+    /// Check format, lints, generated files, documentation and dependencies
+    Check,
+    /// Run every test, then every check
+    ///
+    /// Ends with a line `N passed, N failed`; a check counts as a test.
+    Test {
+        /// Leave the checks out
+        #[arg(long)]
+        no_checks: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    let done = match Xtask::parse().chore {
+        Chore::Generate { check } => generate::run(root, check),
+        Chore::Check => checks::check(root),
+        Chore::Test { no_checks } => checks::test(root, !no_checks),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

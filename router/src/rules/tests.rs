@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fmt::Write as _, fs};
 
 use super::*;
 use crate::rules_tests;
@@ -135,11 +135,11 @@ fn a_fault_is_one_line_that_names_its_place() {
         ),
         (
             rule("    when:\n      Severity:\n        Label: HIGH\n"),
-            "line 7 column 16: rule `logs`: when: `Severity.Label`: a value stands in a list, such as `[1]`",
+            "line 7 column 16: rule `logs`: when: `Severity.Label`: is neither an object nor a list of values",
         ),
         (
             rule("    when: {AwsAccountId: [\"111122223333\", 123456789012]}\n"),
-            "line 5 column 44: rule `logs`: when: `123456789012` is a number, which no account id in a \
+            "line 5 column 43: rule `logs`: when: `123456789012` is a number, which no account id in a \
              finding is; put it in quotes",
         ),
         (
@@ -229,7 +229,7 @@ fn aliases_may_repeat_but_not_explode() {
     let mut bomb = String::from("    params:\n      a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for level in 1..9 {
         let below = format!("*a{}", level - 1);
-        bomb.push_str(&format!("      a{level}: &a{level} [{}]\n", vec![below; 10].join(", ")));
+        writeln!(bomb, "      a{level}: &a{level} [{}]", vec![below; 10].join(", ")).unwrap();
     }
     let error = parsed(&rule(&bomb)).unwrap_err().to_string();
     assert!(error.starts_with("x.yaml: line ") && !error.contains('\n') && error.len() < 300, "{error}");

@@ -1,0 +1,379 @@
+//! The arguments.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
+
+use crate::exit;
+
+/// Turns AWS Security Hub findings into safe, typed, reversible fixes.
+#[derive(Debug, Parser)]
+#[command(name = "redress", version, after_help = exit::TABLE, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Profile of the AWS configuration files
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// Region to call; else AWS_REGION or the profile's
+    #[arg(long, global = true, value_name = "REGION")]
+    pub(crate) region: Option<String>,
+    /// Endpoint of every AWS service, such as an emulator's
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) endpoint_url: Option<String>,
+    /// Rules file, or a folder of them; else the rules built in
+    #[arg(long, global = true, value_name = "PATH", env = "REDRESS_RULES", hide_env_values = true)]
+    pub(crate) rules: Option<PathBuf>,
+    /// Use a deployment's leases, holds, kill switch and history: its tables NAME-state and NAME-audit
+    #[arg(long, global = true, value_name = "NAME", conflicts_with = "state_dir")]
+    pub(crate) deployment: Option<String>,
+    /// DynamoDB table of leases, holds and stops; instead of --deployment
+    #[arg(long, global = true, value_name = "TABLE", env = "REDRESS_STATE_TABLE", hide_env_values = true)]
+    pub(crate) state_table: Option<String>,
+    /// DynamoDB table of records; instead of --deployment
+    #[arg(long, global = true, value_name = "TABLE", env = "REDRESS_AUDIT_TABLE", hide_env_values = true)]
+    pub(crate) audit_table: Option<String>,
+    /// DynamoDB table of users' last activity; without it, inactive users are refused
+    #[arg(long, global = true, value_name = "TABLE", env = "REDRESS_ACTIVITY_TABLE", hide_env_values = true)]
+    pub(crate) activity_table: Option<String>,
+    /// Where state and records are kept without a deployment [default: $XDG_STATE_HOME/redress, else
+    /// ~/.local/state/redress]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Role to assume in the finding's account, narrowed by a session policy to the one fix
+    #[arg(long, global = true, value_name = "NAME", env = "REDRESS_MEMBER_ROLE", hide_env_values = true)]
+    pub(crate) role: Option<String>,
+    /// External id that the role asks for
+    #[arg(long, global = true, value_name = "ID", env = "REDRESS_EXTERNAL_ID", hide_env_values = true)]
+    pub(crate) external_id: Option<String>,
+    /// Colour in what is printed; NO_COLOR turns it off too
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: Color,
+    /// Text for people, or JSON by docs/json-output.md
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: Format,
+}
+
+/// When colour is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal
+    Auto,
+    Always,
+    Never,
+}
+
+/// What results are printed as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show what would be changed; nothing is written
+    Plan(Plan),
+    /// Make the changes that clear findings, after asking
+    Apply(Apply),
+    /// Put back what the last run on a resource has changed, after asking
+    Undo(Undo),
+    /// Settle runs that were cut off
+    Recover(Recover),
+    /// Stop all changes by every door, or those of one rule or account, until `resume`
+    Stop(Stop),
+    /// Lift a stop
+    Resume(Scope),
+    /// Show what was done, by whom and why, and whether the records are whole
+    History(History),
+    /// Tell all about a control or a remediator
+    Explain(Explain),
+    /// List the controls that can be fixed
+    Controls(Controls),
+    /// Check or test rules
+    #[command(subcommand)]
+    Rules(Rules),
+    /// Print the least IAM policy that a remediator needs
+    Policy(Policy),
+    /// Show the way of a finding in an AWS account inside this process: no account or network is needed
+    Demo(Demo),
+    /// Print a completion script for a shell
+    Completions(Completions),
+}
+
+/// Which findings.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Findings {
+    /// Files with findings, or `-` for standard input: an EventBridge event, findings (ASFF or OCSF), a
+    /// page of get-findings, JSON lines
+    #[arg(value_name = "FILE", conflicts_with_all = ["control", "severity", "resource", "account"])]
+    pub(crate) files: Vec<PathBuf>,
+    /// Ask Security Hub for failed findings of this control; repeat for more
+    #[arg(long, value_name = "CONTROL")]
+    pub(crate) control: Vec<String>,
+    /// Ask Security Hub for failed findings of this severity; repeat for more
+    #[arg(long, value_name = "LABEL", ignore_case = true,
+        value_parser = PossibleValuesParser::new(["critical", "high", "medium", "low", "informational"]))]
+    pub(crate) severity: Vec<String>,
+    /// Ask Security Hub for failed findings about this resource (its ARN); repeat for more
+    #[arg(long, value_name = "ARN")]
+    pub(crate) resource: Vec<String>,
+    /// Ask Security Hub for failed findings of this account; repeat for more
+    #[arg(long, value_name = "ID")]
+    pub(crate) account: Vec<String>,
+}
+
+impl Findings {
+    pub(crate) fn is_live(&self) -> bool {
+        !(self.control.is_empty()
+            && self.severity.is_empty()
+            && self.resource.is_empty()
+            && self.account.is_empty())
+    }
+}
+
+/// How long to try.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Patience {
+    /// Time for each resource, retries included, such as `90s` or `5m`
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
+    pub(crate) timeout: Duration,
+    /// Resources worked on at once
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) parallel: u8,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) findings: Findings,
+    /// Write the plan to a file that `apply` takes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Exit with 2 where changes are pending
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    /// Which findings; a single FILE may also be a plan that `plan --out` wrote
+    #[command(flatten)]
+    pub(crate) findings: Findings,
+    /// Don't ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Write the outcome to the findings, as a custom action does
+    #[arg(long)]
+    pub(crate) report: bool,
+    /// How old a plan file may be, such as `36h`
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = duration)]
+    pub(crate) max_age: Duration,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Undo {
+    /// Files with findings, or `-` for standard input
+    #[arg(value_name = "FILE", conflicts_with_all = ["run", "resource"])]
+    pub(crate) files: Vec<PathBuf>,
+    /// The run to undo
+    #[arg(long, value_name = "ID", conflicts_with = "resource")]
+    pub(crate) run: Option<String>,
+    /// The resource whose last change to undo: its ARN or key
+    #[arg(long, value_name = "ARN")]
+    pub(crate) resource: Option<String>,
+    /// With --resource: the change that this control asked for
+    #[arg(long, value_name = "CONTROL", requires = "resource")]
+    pub(crate) control: Option<String>,
+    /// Show what would be undone; nothing is written
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Don't ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Write the outcome to the findings, as a custom action does
+    #[arg(long)]
+    pub(crate) report: bool,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Recover {
+    /// Time for all runs together, such as `5m`
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
+    pub(crate) timeout: Duration,
+}
+
+/// What a stop is for; everything without options.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Scope {
+    /// Only what this rule does
+    #[arg(long, value_name = "RULE", conflicts_with = "account")]
+    pub(crate) rule: Option<String>,
+    /// Only findings of this account
+    #[arg(long, value_name = "ID")]
+    pub(crate) account: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Stop {
+    #[command(flatten)]
+    pub(crate) scope: Scope,
+    /// Why; shown to everybody who is stopped by it
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) why: String,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("by").args(["run", "resource", "finding", "account"]))]
+pub(crate) struct History {
+    /// One run, with all its records and calls
+    #[arg(long, value_name = "ID")]
+    pub(crate) run: Option<String>,
+    /// Runs on a resource: its ARN or key
+    #[arg(long, value_name = "ARN")]
+    pub(crate) resource: Option<String>,
+    /// Runs about a finding: its id
+    #[arg(long, value_name = "ID")]
+    pub(crate) finding: Option<String>,
+    /// Runs about findings of an account; else of the caller's
+    #[arg(long, value_name = "ID")]
+    pub(crate) account: Option<String>,
+    /// At most so many runs, newest first
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) limit: u16,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// A control such as S3.14, or a remediator such as s3.enable_versioning
+    #[arg(value_name = "CONTROL|REMEDIATOR")]
+    pub(crate) what: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Controls {
+    /// Also those that Security Hub has and redress can't fix
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Rules {
+    /// Check rules and exemptions; without PATH, the rules built in
+    Check {
+        /// A rules file, or a folder of them
+        path: Option<PathBuf>,
+    },
+    /// Run the tests that stand beside rules
+    Test {
+        /// A tests file (`NAME-tests.yaml`), the rules file that it is for, or a folder of them
+        path: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Policy {
+    /// The remediator, such as s3.enable_versioning
+    pub(crate) remediator: String,
+    /// What it is to be allowed
+    #[arg(long, default_value = "apply")]
+    pub(crate) access: PolicyAccess,
+    /// For this one resource (ARN or key); else for all of the account
+    #[arg(long, value_name = "ARN")]
+    pub(crate) resource: Option<String>,
+    /// The account that the ARNs name, with no --resource [default: any]
+    #[arg(long, value_name = "ID")]
+    pub(crate) account: Option<String>,
+}
+
+/// How far a policy goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PolicyAccess {
+    /// Reads
+    Plan,
+    /// Reads and the fix's writes
+    Apply,
+    /// Those, and what only the way back needs
+    Undo,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Wait for Enter between steps
+    #[arg(long)]
+    pub(crate) pause: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Reads a length of time: numbers with `s`, `m`, `h` or `d`, such as `36h` or `1d12h`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let fault = || "not a time such as `90s`, `5m`, `36h` or `1d12h`".to_owned();
+    let mut seconds: u64 = 0;
+    let mut number = String::new();
+    for character in text.chars() {
+        if character.is_ascii_digit() {
+            number.push(character);
+            continue;
+        }
+        let unit = match character {
+            's' => 1,
+            'm' => 60,
+            'h' => 3_600,
+            'd' => 86_400,
+            _ => return Err(fault()),
+        };
+        let part = number.parse::<u64>().map_err(|_| fault())?.checked_mul(unit).ok_or_else(fault)?;
+        seconds = seconds.checked_add(part).ok_or_else(fault)?;
+        number.clear();
+    }
+    // Longer than any use, and short enough for every clock to be added to.
+    if !number.is_empty() || seconds == 0 || seconds > 10 * 366 * 86_400 {
+        return Err(fault());
+    }
+    Ok(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_read_and_nothing_else() {
+        let seconds = |text| duration(text).map(|time| time.as_secs());
+        assert_eq!(seconds("90s").unwrap(), 90);
+        assert_eq!(seconds("36h").unwrap(), 129_600);
+        assert_eq!(seconds("1d12h").unwrap(), 129_600);
+        for text in
+            ["", "5", "h", "5x", "-5m", "1.5h", "0s", "99999999999999999999d", "9999999999999d", "5m3"]
+        {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

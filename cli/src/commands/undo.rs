@@ -1,0 +1,192 @@
+//! `redress undo`: what the last run has changed, put back.
+
+use std::{collections::BTreeMap, io::Write as _, sync::Arc};
+
+use redress_remediators::{Key, find};
+use redress_router::{
+    audit::{Record, Stage, Subject, Verb, verify_run},
+    control::ControlId,
+    event::shown,
+    finding::{Compliance, Finding, FindingResource, Format as FindingFormat, RecordState, Workflow},
+    store::{Index, RunRef},
+};
+use serde_json::Value;
+
+use super::{ask, entries, head, of, outcomes, tell};
+use crate::{
+    Surroundings,
+    args::{Format, Global, Undo},
+    context::{Context, Use, keys, paint},
+    exit::{Exit, Failure, Result},
+    input::{self, Given},
+    output::{self, Counts, text},
+    work::{self, Item, Job},
+};
+
+/// How many runs of a resource are looked through: as many as the engine does.
+const HORIZON: usize = 200;
+
+pub(crate) async fn run(global: &Global, args: &Undo, around: &mut Surroundings) -> Result<Exit> {
+    if global.format == Format::Json && !args.yes && !args.dry_run {
+        return Err(Failure::input("--format json can't ask: it needs --yes or --dry-run"));
+    }
+    let paint = paint(global, around);
+    let to = if args.dry_run { Use::Look } else { Use::Write };
+    let context = Context::new(global, around, to).await?;
+    let as_text = global.format == Format::Text;
+    let given = match (&args.run, &args.resource) {
+        (Some(run), _) => vec![by_run(&context, run).await?],
+        (None, Some(resource)) => vec![by_resource(&context, resource, args.control.as_deref()).await?],
+        (None, None) if args.files.is_empty() => {
+            return Err(Failure::input(
+                "nothing to undo is named: give a file of findings, --run or --resource",
+            ));
+        }
+        (None, None) => input::files(&args.files, around)?,
+    };
+    let job = Job::new(Verb::Undo, true, &context, args.patience);
+    let mut items = work::all(&context, &job, &given, around).await?;
+    if let Some(run) = &args.run {
+        items = items.into_iter().map(|item| only_run(item, run)).collect();
+    }
+    let pending = Counts::of(&of(&items)).pending();
+    if as_text {
+        head(around, paint, &context, !args.dry_run)?;
+    }
+    if args.dry_run || pending == 0 {
+        outcomes(around, global, paint, &context, &items, ("undo", "Undo", "planned"))?;
+        return Ok(output::exit(&of(&items)));
+    }
+    if as_text {
+        entries(around, paint, &items)?;
+        writeln!(around.out, "{}", paint.bold(&Counts::of(&of(&items)).line("Undo", "planned")))?;
+    }
+    let question =
+        if pending == 1 { "Undo this?".to_owned() } else { format!("Undo these {pending} changes?") };
+    if !ask(around, &question, args.yes)? {
+        writeln!(around.out, "Nothing was changed.")?;
+        return Ok(output::exit(&of(&items)).and(Exit::Refused));
+    }
+    around.out.flush()?;
+    let job = Job::new(Verb::Undo, false, &context, args.patience);
+    let planned: Vec<Option<Vec<String>>> =
+        items.iter().map(|item| item.entry.pending().then(|| item.entry.notes.clone())).collect();
+    let items = work::agreed(&context, &job, items, around).await?;
+    if as_text {
+        writeln!(around.out)?;
+        for (item, planned) in items.iter().zip(planned) {
+            if let Some(notes) = planned {
+                text::entry(&mut around.out, paint, &item.entry.clone().without(&notes))?;
+            }
+        }
+        writeln!(around.out, "{}", paint.bold(&Counts::of(&of(&items)).line("Undo", "undone")))?;
+    } else {
+        outcomes(around, global, paint, &context, &items, ("undo", "Undo", "undone"))?;
+    }
+    let told = tell(around, &context, &items, args.report).await?;
+    Ok(output::exit(&of(&items)).and(told))
+}
+
+/// The finding that a run was about, made of its records.
+async fn by_run(context: &Context, run: &str) -> Result<Given> {
+    let records = records(context, run).await?;
+    let last = records.last().ok_or_else(|| {
+        let store = context.engine.store.name();
+        Failure::input(format!("there is no run `{}` in {store}", shown(run)))
+    })?;
+    match finding(&last.subject) {
+        Some(finding) => Ok(Given::finding("records", finding)),
+        None => Err(Failure::input(format!("run `{}` has changed no resource", shown(run)))),
+    }
+}
+
+/// The finding of the last run on a resource that can be undone.
+async fn by_resource(context: &Context, resource: &str, control: Option<&str>) -> Result<Given> {
+    let control = control
+        .map(str::parse::<ControlId>)
+        .transpose()
+        .map_err(|error| Failure::input(format!("--control: {error}")))?;
+    let serves = |run: &RunRef| match (&control, run.remediator.as_deref().and_then(find)) {
+        (None, remediator) => remediator.is_some(),
+        (Some(control), remediator) => {
+            remediator.is_some_and(|found| found.spec().controls.contains(&control.as_str()))
+        }
+    };
+    let store = Arc::clone(&context.engine.store);
+    for key in keys(resource, &context.caller.account, &context.reach.region)? {
+        let runs = store.runs(Index::Resource(&key.to_string()), HORIZON).await?;
+        let undone: Vec<&str> = runs.iter().filter_map(|run| run.undoes.as_deref()).collect();
+        let left = |run: &&RunRef| {
+            run.stage == Stage::Verified && serves(run) && !undone.contains(&run.run.as_str())
+        };
+        if let Some(run) = runs.iter().find(left) {
+            return by_run(context, &run.run).await;
+        }
+    }
+    Err(Failure::input(format!(
+        "nothing to undo: no change of `{}` is left in {}",
+        shown(resource),
+        store.name()
+    )))
+}
+
+async fn records(context: &Context, run: &str) -> Result<Vec<Record>> {
+    let lines = context.engine.store.run(run).await?;
+    verify_run(lines.iter().map(String::as_str))
+        .map_err(|broken| Failure::new(Exit::Failed, format!("records: {broken}")))
+}
+
+/// A finding points to what is to be undone and says nothing else: its state, titles and tags are not asked
+/// for.
+fn finding(subject: &Subject) -> Option<Finding> {
+    let reference = subject.finding.as_ref()?;
+    let key: &Key = subject.resource.as_ref()?;
+    let kind = find(subject.remediator.as_deref()?)?.kind();
+    let control = ControlId::parse(&subject.control)?;
+    let ocsf = reference.metadata_uid.is_some();
+    Some(Finding {
+        id: reference.id.clone(),
+        product_arn: reference.product.clone(),
+        format: if ocsf { FindingFormat::Ocsf } else { FindingFormat::Asff },
+        metadata_uid: reference.metadata_uid.clone(),
+        title: control.info().map(|info| info.title.to_owned()).unwrap_or_default(),
+        severity: control.info().map(|info| info.severity.to_owned()),
+        control,
+        account: subject.account.clone(),
+        region: subject.region.clone(),
+        partition: key.partition.clone(),
+        compliance: Compliance::Unknown,
+        record_state: RecordState::Active,
+        workflow: Workflow::Notified,
+        sample: false,
+        resources: vec![FindingResource {
+            kind: kind.asff.to_owned(),
+            id: key.fill(kind.arn),
+            id_alt: None,
+            account: Some(key.account.clone()),
+            region: (key.region != "global").then(|| key.region.clone()),
+            partition: Some(key.partition.clone()),
+            provider: None,
+        }],
+        control_parameters: None,
+        note: None,
+        user_defined_fields: BTreeMap::new(),
+        updated_at: None,
+        json: Arc::new(Value::Null),
+    })
+}
+
+/// A run is undone only if it is the last on its resource: what came after stands on it.
+fn only_run(item: Item, run: &str) -> Item {
+    match &item.entry.undoes {
+        Some(last) if item.entry.pending() && last != run => {
+            let why = format!(
+                "run {} came after it on the same resource: undo that one first (--run {})",
+                shown(last),
+                shown(last)
+            );
+            Item { entry: item.entry.not_begun(&why), outcome: None, ..item }
+        }
+        _ => item,
+    }
+}

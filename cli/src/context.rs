@@ -1,0 +1,333 @@
+//! What commands share: AWS, who is calling, rules, store, engine.
+
+use std::{path::PathBuf, sync::Arc};
+
+use aws_config::{Region, SdkConfig};
+use aws_credential_types::provider::ProvideCredentials as _;
+use jiff::Timestamp;
+use redress_remediators::{Key, REGISTRY, Sighting};
+use redress_router::{
+    activity::ActivityTable,
+    aws::{Accounts, Caller, MemberRole, Roots, defaults, http_client, partition_of},
+    config::Tables,
+    engine::{Activity, Engine, Settings},
+    event::shown,
+    rules::{Mode, RuleSet},
+    store::{Store, dynamodb::DynamoDb, file::File, memory::Memory},
+};
+
+use crate::{
+    Surroundings,
+    args::{Format, Global},
+    exit::{Exit, Failure, Result},
+    output::Paint,
+};
+
+/// For how long a deployment's records are kept where nothing else is said: as long as it keeps its own.
+const RETENTION_DAYS: u32 = 400;
+
+/// AWS as a command reaches it.
+pub(crate) struct Reach {
+    pub(crate) aws: SdkConfig,
+    pub(crate) region: String,
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) role: Option<MemberRole>,
+}
+
+/// All that a command which looks at resources needs.
+pub(crate) struct Context {
+    pub(crate) reach: Reach,
+    pub(crate) caller: Caller,
+    pub(crate) rules_source: String,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) kept: Kept,
+}
+
+/// Where state and records are kept.
+pub(crate) enum Kept {
+    /// In the tables of a deployment.
+    Deployed,
+    /// In a folder of this machine.
+    Here,
+    /// Nowhere: a dry run that has nothing to look up.
+    Nowhere,
+}
+
+/// What a command does with the store.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Only looks things up. A folder that does not exist yet is not made for that.
+    Look,
+    /// Writes state and records.
+    Write,
+}
+
+pub(crate) fn paint(global: &Global, around: &Surroundings) -> Paint {
+    use crate::args::Color;
+    Paint(match global.color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => around.out_in_colour && global.format == Format::Text,
+    })
+}
+
+pub(crate) fn rules(global: &Global) -> Result<(RuleSet, String)> {
+    Ok(match &global.rules {
+        Some(path) => (RuleSet::load(path, REGISTRY)?, path.display().to_string()),
+        None => (RuleSet::builtin()?, "built in".to_owned()),
+    })
+}
+
+impl Reach {
+    pub(crate) async fn new(global: &Global, around: &Surroundings) -> Result<Self> {
+        let aws = match &around.aws {
+            Some(config) => {
+                let mut config = config.to_builder();
+                if let Some(region) = &global.region {
+                    config = config.region(Region::new(region.clone()));
+                }
+                config.build()
+            }
+            None => load(global).await?,
+        };
+        let region = aws.region().map(ToString::to_string).ok_or_else(|| {
+            Failure::input("no Region: give --region, or set AWS_REGION or a region in the profile")
+        })?;
+        let external_id = global.external_id.clone();
+        let role = global.role.clone().map(|name| MemberRole { name, external_id });
+        let accounts = Arc::new(Accounts::new(aws.clone(), role.clone()));
+        Ok(Self { aws, region, accounts, role })
+    }
+
+    pub(crate) async fn caller(&self) -> Result<Caller> {
+        match self.accounts.caller().await {
+            Ok(caller) => Ok(caller.clone()),
+            Err(error) => {
+                // To the SDK, having no credentials is a fault like a broken connection.
+                if error.code.is_none()
+                    && let Some(why) = self.without_credentials().await
+                {
+                    return Err(Failure::new(Exit::Denied, format!("no AWS credentials: {why}")));
+                }
+                Err(Failure::from(error).context("who is calling"))
+            }
+        }
+    }
+
+    /// Why there are no credentials; `None` where there are.
+    async fn without_credentials(&self) -> Option<String> {
+        let Some(provider) = self.aws.credentials_provider() else {
+            return Some("none is configured".into());
+        };
+        let error = provider.provide_credentials().await.err()?;
+        let mut why = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(inner) = source {
+            why = inner.to_string();
+            source = inner.source();
+        }
+        Some(shown(&why))
+    }
+}
+
+async fn load(global: &Global) -> Result<SdkConfig> {
+    let roots = match std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()) {
+        Some(path) => Roots::Pem(
+            std::fs::read(&path)
+                .map_err(|error| Failure::input(format!("AWS_CA_BUNDLE {}: {error}", path.display())))?,
+        ),
+        None => Roots::System,
+    };
+    let mut loader = defaults(http_client(&roots)?);
+    if let Some(profile) = &global.profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(region) = &global.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    if let Some(url) = &global.endpoint_url {
+        loader = loader.endpoint_url(url);
+    }
+    Ok(loader.load().await)
+}
+
+/// The deployment's tables, if one is named.
+fn tables(global: &Global) -> Result<Option<Tables>> {
+    if let Some(name) = &global.deployment {
+        return Ok(Some(Tables {
+            state: format!("{name}-state"),
+            audit: format!("{name}-audit"),
+            retention_days: RETENTION_DAYS,
+        }));
+    }
+    match (&global.state_table, &global.audit_table) {
+        (Some(state), Some(audit)) => {
+            Ok(Some(Tables { state: state.clone(), audit: audit.clone(), retention_days: RETENTION_DAYS }))
+        }
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(Failure::input("--state-table (REDRESS_STATE_TABLE) needs --audit-table")),
+        (None, Some(_)) => Err(Failure::input("--audit-table (REDRESS_AUDIT_TABLE) needs --state-table")),
+    }
+}
+
+/// Whether state and records are a deployment's: then they are reached by AWS.
+pub(crate) fn deployed(global: &Global) -> Result<bool> {
+    tables(global).map(|tables| tables.is_some())
+}
+
+/// Opens the store. `aws` is needed for a deployment's only.
+pub(crate) fn store(global: &Global, aws: Option<&SdkConfig>, to: Use) -> Result<(Arc<dyn Store>, Kept)> {
+    if let (Some(tables), Some(aws)) = (tables(global)?, aws) {
+        let client = aws_sdk_dynamodb::Client::new(aws);
+        let clock = Arc::new(Timestamp::now);
+        let store = DynamoDb::new(client, tables.state, tables.audit, tables.retention_days, clock);
+        return Ok((Arc::new(store), Kept::Deployed));
+    }
+    match directory(global) {
+        Some(dir) if to == Use::Write || dir.exists() => {
+            let store = File::open(&dir).map_err(|error| {
+                Failure::from(error).context(&format!("state directory `{}`", dir.display()))
+            })?;
+            Ok((Arc::new(store), Kept::Here))
+        }
+        Some(_) => Ok((Arc::new(Memory::default()), Kept::Nowhere)),
+        None if to == Use::Look => Ok((Arc::new(Memory::default()), Kept::Nowhere)),
+        None => Err(Failure::input(
+            "no place for state and records: give --state-dir or --deployment, or set HOME",
+        )),
+    }
+}
+
+fn directory(global: &Global) -> Option<PathBuf> {
+    let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    global
+        .state_dir
+        .clone()
+        .or_else(|| folder("XDG_STATE_HOME").map(|dir| dir.join("redress")))
+        .or_else(|| folder("HOME").map(|dir| dir.join(".local/state/redress")))
+}
+
+impl Context {
+    pub(crate) async fn new(global: &Global, around: &Surroundings, to: Use) -> Result<Self> {
+        let (rules, rules_source) = rules(global)?;
+        let reach = Reach::new(global, around).await?;
+        let caller = reach.caller().await?;
+        let (store, kept) = store(global, Some(&reach.aws), to)?;
+        let activity = global.activity_table.as_ref().map(|table| {
+            let client = aws_sdk_dynamodb::Client::new(&reach.aws);
+            Arc::new(ActivityTable::new(client, table)) as Arc<dyn Activity>
+        });
+        let engine = Arc::new(Engine {
+            registry: REGISTRY,
+            rules,
+            store,
+            connect: Arc::clone(&reach.accounts) as _,
+            activity,
+            settings: Settings {
+                ceiling: Mode::Apply,
+                partition: partition_of(&reach.region).to_owned(),
+                ..Settings::default()
+            },
+            clock: Arc::new(Timestamp::now),
+        });
+        Ok(Self { reach, caller, rules_source, engine, kept })
+    }
+
+    /// Which locks keep a dry run from writing.
+    pub(crate) fn locks(&self) -> Vec<&'static str> {
+        if self.reach.role.is_some() { vec!["process", "session_policy"] } else { vec!["process"] }
+    }
+}
+
+/// The keys that a person may mean by a resource's key or ARN. An ARN without account or Region is taken
+/// to be of these.
+pub(crate) fn keys(text: &str, account: &str, region: &str) -> Result<Vec<Key>> {
+    if !text.starts_with("arn:") {
+        let key =
+            text.parse::<Key>().map_err(|error| Failure::input(format!("`{}`: {error}", shown(text))))?;
+        return Ok(vec![key]);
+    }
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    let [_, partition, _, in_region, of_account, _] = parts.as_slice() else {
+        return Err(Failure::input(format!("`{}` is no ARN", shown(text))));
+    };
+    let or = |stated: &str, otherwise: &str| {
+        if stated.is_empty() { otherwise.to_owned() } else { stated.to_owned() }
+    };
+    let (account, region) = (or(of_account, account), or(in_region, region));
+    let mut keys = Vec::new();
+    for remediator in REGISTRY {
+        let seen = Sighting {
+            kind: remediator.kind().asff,
+            id: text,
+            id_alt: None,
+            account: &account,
+            region: &region,
+            partition,
+        };
+        match remediator.locate(&seen) {
+            Ok(key) if !keys.contains(&key) => keys.push(key),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    if keys.is_empty() {
+        return Err(Failure::input(format!("`{}` is no ARN of a resource that redress knows", shown(text))));
+    }
+    Ok(keys)
+}
+
+/// An account id, or a failure that says so.
+pub(crate) fn account(text: &str) -> Result<&str> {
+    if text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(text);
+    }
+    Err(Failure::new(Exit::Input, format!("`{}` is not an account id of 12 digits", shown(text))))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    const KEY: &str = "aws/123456789012/eu-west-1/AwsS3Bucket/logs";
+
+    #[test]
+    fn an_arn_or_a_key_names_a_resource() {
+        let found = |text| keys(text, "123456789012", "eu-west-1").unwrap();
+        assert_eq!(found(KEY).first().unwrap().to_string(), KEY);
+        assert_eq!(found("arn:aws:s3:::logs").first().unwrap().to_string(), KEY);
+        for text in ["logs", "arn:aws:s3", "arn:aws:nope:::x", "a/b", "arn:aws:s3:::UPPER CASE"] {
+            let failure = keys(text, "123456789012", "eu-west-1").unwrap_err();
+            assert_eq!(failure.exit, Exit::Input, "{text}");
+            assert!(failure.message.contains(text), "{}", failure.message);
+        }
+    }
+
+    /// Undo by run or resource makes the resource's ARN from its key: it must lead back to the same key.
+    #[test]
+    fn every_kind_of_resource_is_found_by_its_arn() {
+        let sub = "6f1c2b3a-0d4e-4f5a-8b6c-7d8e9f0a1b2c";
+        for remediator in REGISTRY {
+            let kind = remediator.kind();
+            let (region, name, id) = match kind.asff {
+                "AwsS3Bucket" => ("eu-west-1", kind.asff, "logs".to_owned()),
+                "AwsEc2SecurityGroup" => ("eu-west-1", kind.asff, "sg-0123456789abcdef0".to_owned()),
+                "AwsEc2Eip" => ("eu-west-1", kind.asff, "eipalloc-0123456789abcdef0".to_owned()),
+                "AwsAccount" => ("global", kind.asff, "123456789012".to_owned()),
+                "Other" => ("eu-west-1", "CognitoUser", format!("eu-west-1_AbCdEfGhI/{sub}")),
+                other => unreachable!("a new kind of resource: {other}"),
+            };
+            let key: Key = format!("aws/123456789012/{region}/{name}/{id}").parse().unwrap();
+            let arn = key.fill(kind.arn);
+            let seen = Sighting {
+                kind: kind.asff,
+                id: &arn,
+                id_alt: None,
+                account: "123456789012",
+                region: "eu-west-1",
+                partition: "aws",
+            };
+            assert_eq!(remediator.locate(&seen).unwrap(), key, "{arn}");
+        }
+    }
+}

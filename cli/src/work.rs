@@ -1,0 +1,324 @@
+//! Driving the engine: many resources at once, in a stable order, with patience.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use redress_remediators::{Change, Key};
+use redress_router::{
+    audit::{Asker, Verb},
+    diff::{Difference, differences},
+    engine::{Done, Engine, Outcome, Request},
+    finding::Finding,
+    report::{Channels, Reporter},
+};
+use serde_json::Value;
+use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
+
+use crate::{
+    Surroundings,
+    args::Patience,
+    context::Context,
+    exit::Failure,
+    input::{Given, What},
+    output::{Entry, progress},
+};
+
+/// How often what passes by itself is tried again within a resource's time.
+const TRIES: usize = 6;
+
+/// What is to be done with findings.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) verb: Verb,
+    pub(crate) dry_run: bool,
+    pub(crate) caller: String,
+    /// Stands for the event's id; one for each command.
+    pub(crate) event: String,
+    pub(crate) patience: Patience,
+}
+
+impl Job {
+    pub(crate) fn new(verb: Verb, dry_run: bool, context: &Context, patience: Patience) -> Self {
+        let event = format!("cli-{}", uuid::Uuid::new_v4());
+        Self { verb, dry_run, caller: context.caller.arn.clone(), event, patience }
+    }
+
+    fn request(&self, finding: &Finding, only: Option<&Key>, agreed: Option<&Change<Value>>) -> Request {
+        Request {
+            finding: finding.clone(),
+            verb: self.verb,
+            asked_by: Asker::Cli { caller: self.caller.clone() },
+            event: self.event.clone(),
+            only_rule: None,
+            only_resource: only.cloned(),
+            agreed: agreed.cloned(),
+            deadline: Instant::now() + self.patience.timeout,
+            dry_run: self.dry_run,
+            record: !self.dry_run,
+        }
+    }
+}
+
+/// One resource of one finding, and what came of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    pub(crate) finding: Option<Box<Finding>>,
+    pub(crate) outcome: Option<Box<Outcome>>,
+    pub(crate) entry: Entry,
+}
+
+impl Item {
+    fn given(given: &Given) -> Self {
+        Self { finding: None, outcome: None, entry: Entry::given(given) }
+    }
+
+    fn done(job: &Job, source: &str, finding: &Finding, done: Done) -> Self {
+        let mut entry = Entry::done(source, finding, &done);
+        // A run that is not recorded can't be asked for.
+        entry.run = entry.run.filter(|_| !job.dry_run);
+        let outcome = match done {
+            Done::Outcome(outcome) => Some(outcome),
+            Done::Repeat { .. } | Done::Unwanted(_) | Done::Retry { .. } => None,
+        };
+        Self { finding: Some(Box::new(finding.clone())), outcome, entry }
+    }
+
+    /// The change that is planned, and of what.
+    pub(crate) fn planned(&self) -> Option<(&Finding, &Key, &Change<Value>)> {
+        let outcome = self.outcome.as_ref().filter(|_| self.entry.pending())?;
+        let (key, change) = (outcome.subject.resource.as_ref()?, outcome.change.as_ref()?);
+        Some((self.finding.as_deref()?, key, change))
+    }
+}
+
+/// Asks the engine until it has an answer or the time is up.
+async fn answer(engine: &Engine, request: &Request) -> Vec<Done> {
+    let mut known: Vec<Done> = Vec::new();
+    for tried in 1.. {
+        let mut done = Box::pin(engine.handle(request)).await;
+        // What a resource of the finding has come to stays, when another one is the reason to ask again.
+        for (new, old) in done.iter_mut().zip(&known) {
+            if matches!((&*new, old), (Done::Repeat { .. }, Done::Outcome(_))) {
+                *new = old.clone();
+            }
+        }
+        let pause = done.iter().filter_map(|done| match done {
+            Done::Retry { after, .. } => Some(*after),
+            Done::Outcome(_) | Done::Repeat { .. } | Done::Unwanted(_) => None,
+        });
+        let left = request.deadline.saturating_duration_since(Instant::now());
+        match pause.max() {
+            Some(pause) if tried < TRIES && pause < left => {
+                // The queue's first pause is long for somebody who waits.
+                let soon = Duration::from_secs(1 << tried.min(5));
+                tokio::time::sleep(pause.min(soon)).await;
+                known = done;
+            }
+            _ => return done,
+        }
+    }
+    known
+}
+
+/// Handles all findings without a word about any of them: a dry run, or what was agreed to before it.
+pub(crate) async fn all(
+    context: &Context,
+    job: &Job,
+    given: &[Given],
+    around: &mut Surroundings,
+) -> Result<Vec<Item>, Failure> {
+    let bar = progress(around, Some(given.len()), "looking at resources");
+    let gate = Arc::new(Semaphore::new(job.patience.parallel.into()));
+    let mut tasks = JoinSet::new();
+    for (number, one) in given.iter().cloned().enumerate() {
+        let (engine, job, gate) = (Arc::clone(&context.engine), job.clone(), Arc::clone(&gate));
+        tasks.spawn(async move {
+            let _turn = gate.acquire().await;
+            let What::Finding(finding) = &one.what else { return (number, vec![Item::given(&one)]) };
+            let done = answer(&engine, &job.request(finding, None, None)).await;
+            (number, done.into_iter().map(|done| Item::done(&job, &one.source, finding, done)).collect())
+        });
+    }
+    let mut sorted: Vec<Vec<Item>> = vec![Vec::new(); given.len()];
+    while let Some(ended) = tasks.join_next().await {
+        let (number, items) = ended.map_err(|error| std::io::Error::other(error.to_string()))?;
+        if let Some(place) = sorted.get_mut(number) {
+            *place = items;
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let mut items: Vec<Item> = sorted.into_iter().flatten().collect();
+    mark_same(&mut items);
+    Ok(items)
+}
+
+/// Says of a change that an earlier finding asks for as well.
+fn mark_same(items: &mut [Item]) {
+    let mut first: HashMap<(String, String), usize> = HashMap::new();
+    for number in 0..items.len() {
+        let Some(item) = items.get_mut(number) else { continue };
+        let Some((_, key, change)) = item.planned() else { continue };
+        let remediator = item.entry.remediator.clone().unwrap_or_default();
+        let what = (format!("{remediator} {key}"), format!("{} {}", change.from, change.to));
+        match first.get(&what) {
+            Some(earlier) => item.entry.same_as = Some(*earlier),
+            None => drop(first.insert(what, number)),
+        }
+    }
+}
+
+/// Makes the changes that were agreed to: `items` as planned, each replaced by what came of it.
+///
+/// Resources are worked on side by side, findings of one resource one after the other: where the first of
+/// them has changed it, the others' plans are made anew, and hold if they want nothing that was not agreed.
+pub(crate) async fn agreed(
+    context: &Context,
+    job: &Job,
+    items: Vec<Item>,
+    around: &mut Surroundings,
+) -> Result<Vec<Item>, Failure> {
+    let mut groups: Vec<(Key, Vec<(usize, Item)>)> = Vec::new();
+    let mut ended: Vec<Option<Item>> = Vec::new();
+    let mut count = 0;
+    for (number, item) in items.into_iter().enumerate() {
+        match item.planned().map(|(_, key, _)| key.clone()) {
+            Some(key) => {
+                count += 1;
+                ended.push(None);
+                match groups.iter_mut().find(|(known, _)| *known == key) {
+                    Some((_, group)) => group.push((number, item)),
+                    None => groups.push((key, vec![(number, item)])),
+                }
+            }
+            None => ended.push(Some(item)),
+        }
+    }
+    let bar = progress(around, Some(count), "changing resources");
+    let gate = Arc::new(Semaphore::new(job.patience.parallel.into()));
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let mut tasks = JoinSet::new();
+    for (key, group) in groups {
+        let (engine, job, gate) = (Arc::clone(&context.engine), job.clone(), Arc::clone(&gate));
+        let (interrupted, bar) = (Arc::clone(&interrupted), bar.clone());
+        tasks.spawn(async move {
+            let _turn = gate.acquire().await;
+            let mut changed = false;
+            let mut done = Vec::new();
+            for (number, item) in group {
+                let item = if interrupted.load(Ordering::Relaxed) {
+                    Item { entry: item.entry.not_begun("not begun: interrupted"), outcome: None, ..item }
+                } else {
+                    one(&engine, &job, &key, item, changed).await
+                };
+                changed |= item.outcome.as_ref().is_some_and(|outcome| outcome.stage.changed());
+                done.push((number, item));
+                bar.inc(1);
+            }
+            done
+        });
+    }
+    loop {
+        tokio::select! {
+            next = tasks.join_next() => match next {
+                None => break,
+                Some(group) => {
+                    for (number, item) in group.map_err(|error| std::io::Error::other(error.to_string()))? {
+                        if let Some(place) = ended.get_mut(number) {
+                            *place = Some(item);
+                        }
+                    }
+                }
+            },
+            // What has begun is brought to its end: a cut-off run would have to be recovered.
+            Ok(()) = tokio::signal::ctrl_c(), if !interrupted.load(Ordering::Relaxed) => {
+                interrupted.store(true, Ordering::Relaxed);
+                bar.set_message("interrupted: ending what has begun");
+            }
+        }
+    }
+    bar.finish_and_clear();
+    Ok(ended.into_iter().flatten().collect())
+}
+
+async fn one(engine: &Engine, job: &Job, key: &Key, item: Item, changed: bool) -> Item {
+    let Some((finding, _, agreed)) = item.planned() else { return item };
+    let source = item.entry.source.clone();
+    let mut agreed = agreed.clone();
+    if changed && job.verb == Verb::Fix {
+        let anew = Job { verb: Verb::Plan, dry_run: true, ..job.clone() };
+        let planned = answer(engine, &anew.request(finding, Some(key), None)).await.into_iter().next();
+        let Some(planned) = planned.map(|done| Item::done(&anew, &source, finding, done)) else {
+            return item;
+        };
+        match planned.planned() {
+            Some((_, _, change)) if within(change, &agreed) => agreed = change.clone(),
+            Some(_) => {
+                let why = "the resource is not as it was when the plan was made; plan again";
+                return Item { entry: item.entry.not_begun(why), outcome: None, ..item };
+            }
+            None => return planned,
+        }
+    }
+    let done = answer(engine, &job.request(finding, Some(key), Some(&agreed))).await;
+    let done = done.into_iter().next().unwrap_or_else(|| Done::Unwanted("the engine gave no answer".into()));
+    Item::done(job, &source, finding, done)
+}
+
+/// Whether a change does nothing that the agreed one did not.
+fn within(change: &Change<Value>, agreed: &Change<Value>) -> bool {
+    let mut allowed = differences(&agreed.from, &agreed.to);
+    differences(&change.from, &change.to).iter().all(|wanted: &Difference| {
+        match allowed.iter().position(|one| one == wanted) {
+            Some(at) => {
+                allowed.swap_remove(at);
+                true
+            }
+            None => false,
+        }
+    })
+}
+
+/// Writes outcomes to their findings, in the Region of each; returns what could not be written.
+pub(crate) async fn report(context: &Context, items: &[Item]) -> Vec<String> {
+    let mut regions: HashMap<&str, Vec<&Outcome>> = HashMap::new();
+    for outcome in items.iter().filter_map(|item| item.outcome.as_deref()) {
+        regions.entry(outcome.subject.region.as_str()).or_default().push(outcome);
+    }
+    let mut failed = Vec::new();
+    for (region, outcomes) in regions {
+        let region = aws_config::Region::new(region.to_owned());
+        let config = context.reach.aws.to_builder().region(region).build();
+        let reporter = Reporter::new(config, Channels { findings: true, bus: None });
+        for (outcome, told) in outcomes.iter().zip(reporter.report(&outcomes).await) {
+            if let Err(error) = told {
+                failed.push(format!("run {}: {}", outcome.run, Failure::from(error).message));
+            }
+        }
+    }
+    failed
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_part_of_what_was_agreed_is_agreed() {
+        let change = |from, to| Change { from: json!({ "rules": from }), to: json!({ "rules": to }) };
+        let both = change(json!(["ssh", "rdp", "web"]), json!(["web"]));
+        assert!(within(&both, &both));
+        assert!(within(&change(json!(["rdp", "web"]), json!(["web"])), &both));
+        assert!(!within(&change(json!(["rdp", "web"]), json!([])), &both));
+        assert!(!within(&change(json!(["rdp", "rdp"]), json!([])), &both));
+        assert!(!within(&change(json!(["web"]), json!(["web", "new"])), &both));
+    }
+}

@@ -1,0 +1,478 @@
+//! Commands run in the process against the embedded sandbox: what is printed, how they end, and what the
+//! resources are like afterwards.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::{
+    io::{Cursor, Write},
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use redress::{Exit, Surroundings, run};
+use redress_sandbox::{
+    account::{Furnished, furnish},
+    emulator::{Emulator, Fault},
+    findings::{ControlFinding, Standard},
+    securityhub::SecurityHub,
+};
+use serde_json::{Value, json};
+
+const ACCOUNT: &str = "123456789012";
+const REGION: &str = "eu-west-1";
+
+/// A stream that can be read after it was written to.
+#[derive(Clone, Default)]
+struct Tape(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Tape {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Tape {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+struct Ended {
+    exit: Exit,
+    out: String,
+    err: String,
+}
+
+struct World {
+    emulator: Emulator,
+    hub: SecurityHub,
+    made: Furnished,
+    dir: PathBuf,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+impl World {
+    async fn new() -> Self {
+        let hub = SecurityHub::new();
+        let answering = hub.clone();
+        let emulator = Emulator::new().with_service(
+            "securityhub",
+            Arc::new(move |request| answering.handle_request(&request).map(Into::into)),
+        );
+        let made = furnish(&emulator, ACCOUNT, REGION).await.unwrap();
+        let dir = std::env::temp_dir().join(format!("redress-cli-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir_all(&dir).unwrap();
+        Self { emulator, hub, made, dir }
+    }
+
+    fn finding(&self, control: &str) -> ControlFinding {
+        let (kind, id) = match control {
+            "S3.14" => ("AwsS3Bucket", self.made.unversioned.arn.clone()),
+            "EC2.12" => ("AwsEc2Eip", self.made.address_arn.clone()),
+            _ => ("AwsEc2SecurityGroup", self.made.group_arn.clone()),
+        };
+        ControlFinding::new(control).account(ACCOUNT).region(REGION).resource(kind, &id)
+    }
+
+    fn file(&self, name: &str, content: &str) -> String {
+        let path = self.dir.join(name);
+        std::fs::write(&path, content).unwrap();
+        path.display().to_string()
+    }
+
+    async fn command(&self, args: &[&str]) -> Ended {
+        self.with_input(args, None).await
+    }
+
+    /// With an answer, standard input counts as a terminal.
+    async fn with_input(&self, args: &[&str], answer: Option<&str>) -> Ended {
+        let (out, err) = (Tape::default(), Tape::default());
+        let mut around = Surroundings {
+            out: Box::new(out.clone()),
+            err: Box::new(err.clone()),
+            input: Box::new(Cursor::new(answer.unwrap_or_default().to_owned())),
+            out_in_colour: false,
+            in_is_terminal: answer.is_some(),
+            err_is_terminal: false,
+            aws: Some(self.emulator.sdk_config(ACCOUNT, REGION)),
+        };
+        let state = self.dir.join("state").display().to_string();
+        let args = ["redress"].into_iter().chain(args.iter().copied()).chain(["--state-dir", &state]);
+        let exit = run(args.map(Into::into), &mut around).await;
+        Ended { exit, out: out.text(), err: err.text() }
+    }
+
+    async fn versioning(&self) -> Option<String> {
+        let s3 = aws_sdk_s3::Client::new(&self.emulator.sdk_config(ACCOUNT, REGION));
+        let found = s3.get_bucket_versioning().bucket(&self.made.unversioned.name).send().await.unwrap();
+        found.status.map(|status| status.as_str().to_owned())
+    }
+
+    async fn ingress(&self) -> Vec<String> {
+        let ec2 = aws_sdk_ec2::Client::new(&self.emulator.sdk_config(ACCOUNT, REGION));
+        let filter = aws_sdk_ec2::types::Filter::builder().name("group-id").values(&self.made.group).build();
+        let found = ec2.describe_security_group_rules().filters(filter).send().await.unwrap();
+        let mut rules: Vec<String> = found
+            .security_group_rules()
+            .iter()
+            .filter(|rule| rule.is_egress() != Some(true))
+            .map(|rule| {
+                let port = rule.from_port().unwrap_or(-1);
+                let source = rule.cidr_ipv4().or(rule.cidr_ipv6()).unwrap_or_default();
+                format!("{port} {source} {}", rule.description().unwrap_or("-"))
+            })
+            .collect();
+        rules.sort();
+        rules
+    }
+
+    fn writes(&self) -> Vec<String> {
+        let writes = self.emulator.calls().into_iter().filter(|call| {
+            call.is_write() && !call.operation.starts_with("GetCaller") && call.service != "securityhub"
+        });
+        writes.map(|call| call.operation).collect()
+    }
+}
+
+fn json_of(ended: &Ended) -> Value {
+    serde_json::from_str(&ended.out).unwrap_or_else(|_| panic!("{}\n{}", ended.out, ended.err))
+}
+
+/// What is another in every run, made the same.
+fn settled(text: &str) -> String {
+    let mut text = text.to_owned();
+    for word in text.clone().split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')) {
+        if uuid::Uuid::parse_str(word).is_ok() {
+            text = text.replace(word, "RUN");
+        }
+    }
+    text
+}
+
+#[tokio::test]
+async fn the_whole_way_of_a_finding() {
+    let world = World::new().await;
+    let file = world.file("finding.json", &world.finding("S3.14").asff().to_string());
+    world.emulator.forget_calls();
+
+    let planned = world.command(&["plan", &file, "--detailed-exitcode"]).await;
+    assert_eq!((planned.exit, planned.err.as_str()), (Exit::Pending, ""), "{}", planned.out);
+    assert!(planned.out.contains("~ status: never -> enabled"), "{}", planned.out);
+    assert!(planned.out.contains("lifecycle rule `expire-logs` expires objects"), "{}", planned.out);
+    assert!(planned.out.contains("Plan: 1 to change, 0 compliant, 0 refused, 0 failed."), "{}", planned.out);
+    assert!(planned.out.contains("own credentials: no session policy"), "{}", planned.out);
+    assert!(world.writes().is_empty(), "{:?}", world.writes());
+    assert!(!world.dir.join("state").exists(), "a dry run leaves no trace");
+
+    let unasked = world.command(&["apply", &file]).await;
+    assert_eq!(unasked.exit, Exit::Refused);
+    assert!(unasked.err.contains("nobody can be asked"), "{}", unasked.err);
+    let declined = world.with_input(&["apply", &file], Some("y\n")).await;
+    assert_eq!(declined.exit, Exit::Refused);
+    assert!(declined.err.contains("Apply this change? Only 'yes' is accepted:"), "{}", declined.err);
+    assert_eq!(world.versioning().await, None);
+
+    let applied = world.with_input(&["apply", &file], Some("yes\n")).await;
+    assert_eq!(applied.exit, Exit::Done, "{}{}", applied.out, applied.err);
+    assert!(applied.out.contains("guards this machine alone"), "{}", applied.out);
+    assert!(applied.out.contains("fixed, and seen fixed"), "{}", applied.out);
+    assert!(applied.out.contains("Apply: 1 fixed, 0 compliant, 0 refused, 0 failed."), "{}", applied.out);
+    assert_eq!(world.versioning().await.as_deref(), Some("Enabled"));
+    assert_eq!(world.writes(), ["PutBucketVersioning"]);
+
+    let again = world.command(&["plan", &file, "--detailed-exitcode"]).await;
+    assert_eq!(again.exit, Exit::Done);
+    assert!(again.out.contains("nothing to do"), "{}", again.out);
+
+    let told =
+        world.command(&["history", "--resource", &world.made.unversioned.arn, "--format", "json"]).await;
+    let told = json_of(&told);
+    assert_eq!(told["schema"], "redress.history/1");
+    let run = told["runs"][0]["run"].as_str().unwrap().to_owned();
+    assert_eq!(told["runs"][0]["chain"], "whole");
+    let detailed = world.command(&["history", "--run", &run]).await;
+    assert!(detailed.out.contains("s3:PutBucketVersioning 200"), "{}", detailed.out);
+    assert!(detailed.out.contains("record 1"), "{}", detailed.out);
+
+    let shown = world.command(&["undo", "--run", &run, "--dry-run"]).await;
+    assert!(shown.out.contains("would be undone") && shown.out.contains(&run), "{}", shown.out);
+    assert_eq!(world.versioning().await.as_deref(), Some("Enabled"));
+    let undone = world.with_input(&["undo", "--run", &run], Some("yes\n")).await;
+    assert_eq!(undone.exit, Exit::Done, "{}{}", undone.out, undone.err);
+    assert!(undone.out.contains("~ status: enabled -> suspended"), "{}", undone.out);
+    assert_eq!(world.versioning().await.as_deref(), Some("Suspended"));
+
+    let twice = world.command(&["undo", &file, "--yes"]).await;
+    assert_eq!(twice.exit, Exit::Done);
+    assert!(twice.out.contains("nothing to undo"), "{}", twice.out);
+    let by_name = world.command(&["undo", "--resource", &world.made.unversioned.arn, "--yes"]).await;
+    assert_eq!(by_name.exit, Exit::Input);
+    assert!(by_name.err.contains("nothing to undo"), "{}", by_name.err);
+    assert_eq!(world.versioning().await.as_deref(), Some("Suspended"));
+
+    // Whoever alters a record is found out.
+    let audit = world.dir.join("state/audit.jsonl");
+    let text = std::fs::read_to_string(&audit).unwrap().replace("\"never\"", "\"enabled\"");
+    std::fs::write(&audit, text).unwrap();
+    let broken = world.command(&["history", "--run", &run]).await;
+    assert_eq!(broken.exit, Exit::Failed, "{}{}", broken.out, broken.err);
+}
+
+#[tokio::test]
+async fn a_plan_file_is_made_exactly_or_refused() {
+    let world = World::new().await;
+    let file = world.file("finding.json", &world.finding("S3.14").ocsf().to_string());
+    let plan = world.dir.join("plan.json").display().to_string();
+    let written = world.command(&["plan", &file, "--out", &plan]).await;
+    assert_eq!(written.exit, Exit::Done, "{}{}", written.out, written.err);
+    let text = std::fs::read_to_string(&plan).unwrap();
+    let document: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(document["schema"], "redress.plan-file/1");
+
+    let altered = |change: &dyn Fn(&mut Value)| {
+        let mut document = document.clone();
+        change(&mut document);
+        world.file("altered.json", &document.to_string())
+    };
+    let refused = async |change: &dyn Fn(&mut Value), exit: Exit, why: &str| {
+        let file = altered(change);
+        let ended = world.command(&["apply", &file, "--yes"]).await;
+        assert_eq!(ended.exit, exit, "{}{}", ended.out, ended.err);
+        let said = format!("{}{}", ended.out, ended.err);
+        assert!(said.contains(why), "{said}");
+        assert_eq!(world.versioning().await, None, "{why}");
+    };
+    refused(&|d| d["created"] = json!("2026-01-01T00:00:00Z"), Exit::Refused, "longer ago").await;
+    refused(&|d| d["created"] = json!("2999-01-01T00:00:00Z"), Exit::Refused, "in the future").await;
+    refused(&|d| d["caller"]["account"] = json!("999999999999"), Exit::Refused, "999999999999").await;
+    refused(&|d| d["rules_hash"] = json!("0"), Exit::Refused, "made by rules 0").await;
+    refused(&|d| d["schema"] = json!("redress.plan-file/9"), Exit::Input, "plan-file/9").await;
+    refused(&|d| d["more"] = json!(1), Exit::Input, "unknown field").await;
+    refused(&|d| d["items"][0]["remediator_version"] = json!(7), Exit::Refused, "was version 7").await;
+    refused(&|d| d["items"][0]["remediator"] = json!("s3.nope"), Exit::Input, "s3.nope").await;
+    refused(&|d| d["items"][0]["finding"] = json!({}), Exit::Input, "items[0]").await;
+    refused(&|d| d["items"][0]["control"] = json!("S3.1"), Exit::Input, "S3.14").await;
+    let other = |d: &mut Value| d["items"][0]["change"]["to"]["status"] = json!("suspended");
+    refused(&other, Exit::Refused, "not as it was").await;
+    let product = |d: &mut Value| {
+        let own = "arn:aws:securityhub:eu-west-1:123456789012:product/123456789012/default";
+        d["items"][0]["finding"]["metadata"]["product"]["uid"] = json!(own);
+    };
+    refused(&product, Exit::Refused, "which does not write it").await;
+
+    let made = world.command(&["apply", &plan, "--yes"]).await;
+    assert_eq!(made.exit, Exit::Done, "{}{}", made.out, made.err);
+    assert_eq!(world.versioning().await.as_deref(), Some("Enabled"));
+    let again = world.command(&["apply", &plan, "--yes"]).await;
+    assert!(again.out.contains("nothing to do"), "{}", again.out);
+}
+
+#[tokio::test]
+async fn two_controls_of_one_group_change_it_once_each() {
+    let world = World::new().await;
+    let before = world.ingress().await;
+    let page = json!({ "Findings": [
+        world.finding("EC2.13").asff(),
+        world.finding("EC2.13").asff_unconsolidated(Standard::Cis120),
+        world.finding("EC2.19").asff(),
+    ] });
+    let file = world.file("page.json", &page.to_string());
+    let planned = world.command(&["plan", &file]).await;
+    assert!(planned.out.contains("Plan: 2 to change"), "{}", planned.out);
+    assert!(planned.out.contains("the same change as number 1 above"), "{}", planned.out);
+    let applied = world.command(&["apply", &file, "--yes"]).await;
+    assert_eq!(applied.exit, Exit::Done, "{}{}", applied.out, applied.err);
+    let left = world.ingress().await;
+    assert_eq!(left, ["-1 192.0.2.10/32 -", "22 198.51.100.0/24 office"], "{}", applied.out);
+    let run = |number: usize, told: &Value| told["runs"][number]["run"].as_str().unwrap().to_owned();
+    let told =
+        json_of(&world.command(&["history", "--resource", &world.made.group_arn, "--format", "json"]).await);
+    let fixes: Vec<usize> = (0..told["runs"].as_array().unwrap().len())
+        .filter(|at| {
+            let records = told["runs"][*at]["records"].as_array().unwrap();
+            records.last().unwrap()["stage"] == "verified"
+        })
+        .collect();
+    assert_eq!(fixes.len(), 2, "{told:#}");
+    let earlier = run(fixes[1], &told);
+    let early = world.command(&["undo", "--run", &earlier, "--yes"]).await;
+    assert_eq!(early.exit, Exit::Refused, "{}{}", early.out, early.err);
+    assert!(early.out.contains("came after it"), "{}", early.out);
+    for at in fixes {
+        let undone = world.command(&["undo", "--run", &run(at, &told), "--yes"]).await;
+        assert_eq!(undone.exit, Exit::Done, "{}{}", undone.out, undone.err);
+    }
+    assert_eq!(world.ingress().await, before);
+}
+
+#[tokio::test]
+async fn live_findings_are_asked_for_and_reported_to() {
+    let world = World::new().await;
+    let finding = world.finding("S3.14");
+    let passed = world.finding("S3.14").number(2).status(redress_sandbox::findings::ComplianceStatus::Passed);
+    let more = (3..230).map(|number| world.finding("S3.14").number(number).asff());
+    let all = [finding.asff(), passed.asff(), world.finding("EC2.13").asff()].into_iter().chain(more);
+    world.hub.import_as_aws(all).unwrap();
+    let ended = world.command(&["plan", "--control", "s3.14", "--format", "json"]).await;
+    assert_eq!(ended.exit, Exit::Done, "{}", ended.err);
+    let document = json_of(&ended);
+    assert_eq!(document["schema"], "redress.plan/1");
+    assert_eq!(document["items"].as_array().unwrap().len(), 228);
+    assert_eq!(document["summary"]["planned"], 1);
+    assert!(world.hub.count_calls("GetFindings") >= 3);
+    world.hub.fail_next("GetFindings", 429, "LimitExceededException", 1);
+    let ended = world.command(&["apply", "--control", "EC2.13", "--yes", "--report"]).await;
+    assert_eq!(ended.exit, Exit::Done, "{}{}", ended.out, ended.err);
+    let stored = world.hub.finding(&world.finding("EC2.13").id()).unwrap();
+    assert_eq!(stored["Workflow"]["Status"], "NOTIFIED");
+    assert!(stored["Note"]["Text"].as_str().unwrap().contains("seen fixed"), "{stored:#}");
+}
+
+#[tokio::test]
+async fn a_stop_holds_until_it_is_lifted() {
+    let world = World::new().await;
+    let file = world.file("finding.json", &world.finding("S3.14").asff().to_string());
+    let stopped = world.command(&["stop", "--account", ACCOUNT, "--why", "change freeze"]).await;
+    assert_eq!(stopped.exit, Exit::Done, "{}", stopped.err);
+    assert!(stopped.out.contains("on this machine alone"), "{}", stopped.out);
+    let refused = world.command(&["apply", &file, "--yes"]).await;
+    assert_eq!(refused.exit, Exit::Refused, "{}", refused.out);
+    assert!(
+        refused.out.contains("change freeze") && refused.out.contains("redress resume"),
+        "{}",
+        refused.out
+    );
+    assert_eq!(world.versioning().await, None);
+    let other = world.command(&["resume"]).await;
+    assert!(other.out.contains("There was no stop of everything"), "{}", other.out);
+    let lifted = world.command(&["resume", "--account", ACCOUNT]).await;
+    assert!(lifted.out.contains("Lifted"), "{}", lifted.out);
+    let applied = world.command(&["apply", &file, "--yes"]).await;
+    assert_eq!(applied.exit, Exit::Done, "{}{}", applied.out, applied.err);
+    let settled = world.command(&["recover"]).await;
+    assert!(settled.out.contains("No run was cut off"), "{}", settled.out);
+}
+
+#[tokio::test]
+async fn bad_input_is_named_in_a_line_and_ends_with_its_code() {
+    let world = World::new().await;
+    let good = world.finding("S3.14").asff();
+    let mut empty = good.clone();
+    empty.as_object_mut().unwrap().remove("Resources");
+    let gone = world.finding("S3.14").resource("AwsS3Bucket", "arn:aws:s3:::no-such-bucket-anywhere").asff();
+    let foreign = world.finding("S3.14").account("999999999999").asff();
+    let nested = format!("{}{}", "[".repeat(500_000), "]".repeat(500_000));
+    let binary = world.dir.join("binary");
+    std::fs::write(&binary, [0u8, 159, 146, 150]).unwrap();
+    let rules = |text: &str| world.file("rules.yaml", text);
+    let text = good.to_string();
+    let file = world.file("good.json", &text);
+    let cut = world.file("cut.json", text.get(..text.len() / 2).unwrap());
+    let nested = world.file("nested.json", &nested);
+    let empty = world.file("empty.json", &empty.to_string());
+    let gone = world.file("gone.json", &gone.to_string());
+    let foreign = world.file("foreign.json", &foreign.to_string());
+    let binary = binary.display().to_string();
+    for (args, exit, what) in [
+        (vec!["plan", cut.as_str()], Exit::Input, "cut.json"),
+        (vec!["plan", &nested], Exit::Input, "nested.json"),
+        (vec!["plan", &binary], Exit::Input, "not UTF-8"),
+        (vec!["plan", "/no/such/file"], Exit::Input, "/no/such/file"),
+        (vec!["plan", &empty], Exit::Input, "Resources"),
+        (vec!["plan", &gone], Exit::Done, "does not exist"),
+        (vec!["plan", &foreign], Exit::Denied, "a role is needed"),
+        (vec!["plan"], Exit::Input, "no findings"),
+        (vec!["plan", "--control", "nonsense"], Exit::Input, "`nonsense`"),
+        (vec!["plan", "--account", "12"], Exit::Input, "`12`"),
+        (vec!["plan", &file, "--timeout", "soon"], Exit::Input, "soon"),
+        (vec!["undo"], Exit::Input, "nothing to undo is named"),
+        (vec!["undo", "--run", "no-such-run"], Exit::Input, "no-such-run"),
+        (vec!["history", "--run", "no-such-run"], Exit::Input, "no-such-run"),
+        (vec!["history", "--resource", "logs"], Exit::Input, "logs"),
+        (vec!["explain", "S3.9999x"], Exit::Input, "S3.9999x"),
+        (vec!["policy", "s3.nope"], Exit::Input, "s3.nope"),
+        (vec!["apply", &file, "--format", "json"], Exit::Input, "--yes"),
+        (vec!["rules", "check", "/no/such/rules"], Exit::Input, "/no/such/rules"),
+        (vec!["nonsense"], Exit::Input, "nonsense"),
+    ] {
+        let ended = world.command(&args).await;
+        let said = format!("{}{}", ended.out, ended.err);
+        assert_eq!(ended.exit, exit, "{args:?}: {said}");
+        assert!(said.contains(what), "{args:?}: {said}");
+        if ended.err.starts_with("redress: ") {
+            assert_eq!(ended.err.matches('\n').count(), 1, "{args:?}: {}", ended.err);
+        }
+    }
+    let rule = "rules: [{ name: x, control: S3.14, remediator: s3.enable_versioning";
+    for (text, what) in [
+        (format!("{rule}, colour: red }}]"), "colour"),
+        (format!("{rule}, when: {{ Severity: {{ Label: HIGH }} }} }}]"), "when"),
+        ("rules: [{ name: x, control: S3.14, remediator: s3.nope }]".to_owned(), "s3.nope"),
+        ("rules: [".to_owned(), "rules.yaml"),
+    ] {
+        let path = rules(&text);
+        for args in [vec!["rules", "check", &path], vec!["plan", &file, "--rules", &path]] {
+            let ended = world.command(&args).await;
+            assert_eq!(ended.exit, Exit::Input, "{}{}", ended.out, ended.err);
+            assert!(ended.err.contains("rules.yaml") && ended.err.contains(what), "{}", ended.err);
+            assert_eq!(ended.err.matches('\n').count(), 1, "{}", ended.err);
+        }
+    }
+    world.emulator.on_call(Arc::new(|call| (call.service == "s3").then_some(Fault::Denied)));
+    let denied = world.command(&["plan", &file]).await;
+    assert_eq!(denied.exit, Exit::Denied, "{}", denied.out);
+    assert!(denied.out.contains("denied: ") && denied.out.contains("AccessDenied"), "{}", denied.out);
+}
+
+#[tokio::test]
+async fn what_a_plan_prints() {
+    let world = World::new().await;
+    let page = json!([
+        world.finding("S3.14").asff(),
+        world.finding("EC2.13").asff(),
+        world.finding("EC2.12").asff(),
+        world.finding("EC2.2").asff(),
+    ]);
+    let file = world.file("findings.json", &page.to_string());
+    let text = world.command(&["plan", &file]).await;
+    let json = world.command(&["plan", &file, "--format", "json"]).await;
+    let plain = |text: &str| {
+        let made = &world.made;
+        let dir = world.dir.display().to_string();
+        settled(text)
+            .replace(&dir, "DIR")
+            .replace(&made.group, "sg-GROUP")
+            .replace(&made.allocation, "eipalloc-ADDRESS")
+            .replace(&made.address, "ADDRESS")
+            .replace(&made.rules.open_ssh, "sgr-SSH")
+    };
+    snapshot("plan.txt", &plain(&text.out));
+    snapshot("plan.json", &plain(&json.out));
+    let role = world.command(&["plan", &file, "--role", "redress-member"]).await;
+    assert!(role.out.contains("session policy of role redress-member"), "{}", role.out);
+}
+
+fn snapshot(name: &str, text: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots").join(name);
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+    }
+    let known = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}; make it with UPDATE_SNAPSHOTS=1", path.display()));
+    assert!(known == text, "{} is otherwise now:\n{text}", path.display());
+}
+
+#[tokio::test]
+async fn the_demo_ends_well() {
+    let world = World::new().await;
+    let ended = world.command(&["demo"]).await;
+    assert_eq!(ended.exit, Exit::Done, "{}\n{}", ended.out, ended.err);
+}

@@ -1,0 +1,194 @@
+//! `cargo xtask check` and `cargo xtask test`.
+
+use std::{
+    error::Error,
+    io::{BufRead as _, BufReader, Write as _},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use crate::generate;
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+/// How one check ended.
+enum Ended {
+    Passed,
+    Failed,
+    /// What it needs is not installed.
+    Skipped(&'static str),
+}
+
+/// Runs every check and fails if one of them does.
+pub fn check(root: &Path) -> Outcome {
+    let (_, failed) = all_checks(root)?;
+    if failed == 0 { Ok(()) } else { Err(format!("{failed} checks failed").into()) }
+}
+
+/// Runs every test, then every check; ends with how many passed and failed.
+pub fn test(root: &Path, checks: bool) -> Outcome {
+    heading("cargo test --workspace");
+    let mut count = run_tests(root)?;
+    if checks {
+        let (passed, failed) = all_checks(root)?;
+        count.passed += passed;
+        count.failed += failed;
+    }
+    if count.ignored > 0 {
+        println!("{} ignored", count.ignored);
+    }
+    println!("{} passed, {} failed", count.passed, count.failed);
+    if count.failed == 0 { Ok(()) } else { Err("not everything passed".into()) }
+}
+
+fn all_checks(root: &Path) -> Result<(usize, usize), Box<dyn Error>> {
+    let mut report = Vec::new();
+    report.push(("format", tool(root, "fmt", "rustfmt", &["--all", "--check"], &[])?));
+    heading("cargo xtask generate --check");
+    report.push((
+        "generated files",
+        match generate::run(root, true) {
+            Ok(()) => Ended::Passed,
+            Err(error) => {
+                eprintln!("{error}");
+                Ended::Failed
+            }
+        },
+    ));
+    let lints = ["--workspace", "--all-targets", "--", "-D", "warnings"];
+    report.push(("lints", tool(root, "clippy", "clippy", &lints, &[])?));
+    // Needs what clippy has just made, and no more.
+    let docs =
+        tool(root, "doc", "rustdoc", &["--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])?;
+    report.push(("documentation", docs));
+    let dependencies = tool(root, "deny", "cargo-deny", &["check", "bans", "licenses", "sources"], &[])?;
+    report.push(("dependencies", dependencies));
+
+    println!();
+    let (mut passed, mut failed) = (0, 0);
+    for (name, ended) in report {
+        match ended {
+            Ended::Passed => {
+                passed += 1;
+                println!("check {name} ... ok");
+            }
+            Ended::Failed => {
+                failed += 1;
+                println!("check {name} ... FAILED");
+            }
+            Ended::Skipped(missing) => println!("check {name} ... skipped, {missing} is not installed"),
+        }
+    }
+    Ok((passed, failed))
+}
+
+/// Runs a cargo command that may not be there.
+fn tool(
+    root: &Path,
+    name: &str,
+    component: &'static str,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+) -> Result<Ended, Box<dyn Error>> {
+    let version = if name == "doc" { Command::new("rustdoc") } else { cargo(root, &[name]) }
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    if !version.is_ok_and(|status| status.success()) {
+        return Ok(Ended::Skipped(component));
+    }
+    heading(&format!("cargo {name} {}", arguments.join(" ")));
+    let status = cargo(root, &[name]).args(arguments).envs(environment.iter().copied()).status()?;
+    Ok(if status.success() { Ended::Passed } else { Ended::Failed })
+}
+
+fn heading(text: &str) {
+    println!("\n== {text}");
+}
+
+/// The cargo that runs this, in the workspace, without what it has told this process of its own package:
+/// build scripts that look at it would run again.
+fn cargo(root: &Path, arguments: &[&str]) -> Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command.current_dir(root).args(arguments);
+    command
+}
+
+/// The sum of cargo's `test result:` lines.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Count {
+    passed: usize,
+    failed: usize,
+    ignored: usize,
+}
+
+impl Count {
+    /// Adds a line of cargo's, if it is one that counts: `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
+    fn add(&mut self, line: &str) {
+        let Some((_, numbers)) = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". "))
+        else {
+            return;
+        };
+        for part in numbers.split("; ") {
+            let Some((number, word)) = part.split_once(' ') else { continue };
+            let Ok(number) = number.parse::<usize>() else { continue };
+            match word {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.ignored += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+fn run_tests(root: &Path) -> Result<Count, Box<dyn Error>> {
+    let mut child = cargo(root, &["test", "--workspace", "--no-fail-fast"]).stdout(Stdio::piped()).spawn()?;
+    let mut count = Count::default();
+    if let Some(stdout) = child.stdout.take() {
+        let mut out = std::io::stdout().lock();
+        // A test may print anything, so lines are bytes.
+        for line in BufReader::new(stdout).split(b'\n') {
+            let line = line?;
+            out.write_all(&line)?;
+            out.write_all(b"\n")?;
+            out.flush()?;
+            count.add(&String::from_utf8_lossy(&line));
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() && count.failed == 0 {
+        // It did not compile, or a test binary ended in another way than by failing.
+        eprintln!("cargo test: {status}");
+        count.failed = 1;
+    }
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_added_up() {
+        let mut count = Count::default();
+        for line in [
+            "running 3 tests",
+            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.00s",
+            "test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.2s",
+            "test result: of a test that prints so",
+            "5 passed; 5 failed",
+        ] {
+            count.add(line);
+        }
+        assert_eq!(count, Count { passed: 13, failed: 2, ignored: 1 });
+    }
+}
