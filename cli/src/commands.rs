@@ -77,7 +77,7 @@ fn head(around: &mut Surroundings, paint: Paint, context: &Context, writes: bool
         match &context.kept {
             Kept::Deployed => writeln!(out, "Records  {name}, shared with the deployment")?,
             Kept::Here | Kept::Nowhere => {
-                writeln!(out, "Records  {name}: a lock file guards this machine alone (see --deployment)")?
+                writeln!(out, "Records  {name}: a lock file guards this machine alone (see --deployment)")?;
             }
         }
     }

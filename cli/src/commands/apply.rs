@@ -42,7 +42,7 @@ pub(crate) async fn run(global: &Global, args: &Apply, around: &mut Surroundings
     let job = Job::new(Verb::Plan, true, &context, args.patience);
     let mut items = work::all(&context, &job, &given, around).await?;
     if let Some(agreed) = &agreed {
-        items = only_agreed(items, agreed);
+        items = only_agreed(&items, agreed);
     }
     if as_text {
         head(around, paint, &context, true)?;
@@ -101,7 +101,7 @@ fn plan_of(args: &Apply, around: &mut Surroundings) -> Result<Option<(String, Ve
 }
 
 /// Of what is planned now, what the file says; the rest of its changes are refused.
-fn only_agreed(items: Vec<Item>, agreed: &[Agreed]) -> Vec<Item> {
+fn only_agreed(items: &[Item], agreed: &[Agreed]) -> Vec<Item> {
     let mut kept = Vec::new();
     for one in agreed {
         let of_finding = |item: &&Item| {

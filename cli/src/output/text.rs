@@ -27,13 +27,9 @@ pub(crate) fn entry(out: &mut dyn Write, paint: Paint, entry: &Entry) -> io::Res
     let Entry { outcome, control, title, severity, resource, .. } = entry;
     let mut head = String::new();
     if let Some(control) = control {
-        head = paint.bold(&shown(control));
-        if let Some(severity) = severity {
-            head.push_str(&format!(" {}", shown(severity)));
-        }
-        if let Some(title) = title {
-            head.push_str(&format!("  {}", shown(title)));
-        }
+        let severity = severity.as_deref().map(|severity| format!(" {}", shown(severity)));
+        let title = title.as_deref().map(|title| format!("  {}", shown(title)));
+        head = [Some(paint.bold(&shown(control))), severity, title].into_iter().flatten().collect();
     }
     if head.is_empty() {
         let why = shown(entry.reason.as_deref().unwrap_or_default());
@@ -135,7 +131,7 @@ fn document(out: &mut dyn Write, paint: Paint, from: &str, to: &str) -> io::Resu
             match change.tag() {
                 ChangeTag::Equal => writeln!(out, "        {text}")?,
                 ChangeTag::Insert => {
-                    writeln!(out, "      {} {text}", paint.in_colour(AnsiColor::Green, "+"))?
+                    writeln!(out, "      {} {text}", paint.in_colour(AnsiColor::Green, "+"))?;
                 }
                 ChangeTag::Delete => writeln!(out, "      {} {text}", paint.in_colour(AnsiColor::Red, "-"))?,
             }
