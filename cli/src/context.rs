@@ -126,7 +126,9 @@ impl Reach {
             why = inner.to_string();
             source = inner.source();
         }
-        Some(shown(&why))
+        // What follows the first line is a list of all the places that were looked at.
+        let why = why.lines().next().unwrap_or_default().trim_end_matches(". Attempted:");
+        Some(format!("{} (environment, profile, container, instance)", shown(why)))
     }
 }
 

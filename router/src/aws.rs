@@ -14,7 +14,7 @@ use redress_remediators::{BoxFuture, Connection, Error, ErrorKind, Result, polic
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use crate::engine::{Connect, Purpose};
+use crate::engine::{Connect, ControlParams, Purpose};
 
 /// [Amazon's own roots](https://www.amazontrust.com/repository/), and the Starfield root that older chains
 /// end in: all that AWS's endpoints outside China need. Reading a system's whole bundle is a third of a
@@ -198,21 +198,20 @@ pub fn sts_session_policy(purpose: &Purpose<'_>) -> Value {
 impl Connect for Accounts {
     fn connect<'a>(&'a self, purpose: &'a Purpose<'a>) -> BoxFuture<'a, Result<Connection>> {
         Box::pin(async move {
-            let config = match &self.role {
-                Some(role) => self.assume(role, purpose).await?,
-                None => {
-                    let caller = self.caller().await?;
-                    if caller.account != purpose.key.account {
-                        return Err(Error::new(
-                            ErrorKind::Denied,
-                            format!(
-                                "the finding is of account {}, the credentials of {}: a role is needed",
-                                purpose.key.account, caller.account
-                            ),
-                        ));
-                    }
-                    self.base.clone()
+            let config = if let Some(role) = &self.role {
+                self.assume(role, purpose).await?
+            } else {
+                let caller = self.caller().await?;
+                if caller.account != purpose.key.account {
+                    return Err(Error::new(
+                        ErrorKind::Denied,
+                        format!(
+                            "the finding is of account {}, the credentials of {}: a role is needed",
+                            purpose.key.account, caller.account
+                        ),
+                    ));
                 }
+                self.base.clone()
             };
             let region = if purpose.key.region == "global" { purpose.region } else { &purpose.key.region };
             Ok(Connection::new(config.to_builder().region(Region::new(region.to_owned())).build()))
@@ -223,7 +222,7 @@ impl Connect for Accounts {
         &'a self,
         connection: &'a Connection,
         control: &'a str,
-    ) -> BoxFuture<'a, Result<Option<BTreeMap<String, Vec<String>>>>> {
+    ) -> BoxFuture<'a, Result<Option<ControlParams>>> {
         Box::pin(async move { control_params(&connection.config, control).await })
     }
 }
@@ -233,10 +232,7 @@ impl Connect for Accounts {
 ///
 /// # Errors
 /// As Security Hub said it.
-pub async fn control_params(
-    config: &SdkConfig,
-    control: &str,
-) -> Result<Option<BTreeMap<String, Vec<String>>>> {
+pub async fn control_params(config: &SdkConfig, control: &str) -> Result<Option<ControlParams>> {
     let hub = aws_sdk_securityhub::Client::new(config);
     let found = hub
         .batch_get_security_controls()

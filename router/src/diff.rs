@@ -43,7 +43,7 @@ fn compare(path: &str, from: &Value, to: &Value, found: &mut Vec<Difference>) {
                 match left.iter().position(|other| *other == item) {
                     Some(at) => drop(left.remove(at)),
                     None => {
-                        found.push(Difference { path: path.to_owned(), from: Some(item.clone()), to: None })
+                        found.push(Difference { path: path.to_owned(), from: Some(item.clone()), to: None });
                     }
                 }
             }

@@ -99,8 +99,14 @@ pub trait Connect: Send + Sync {
         &'a self,
         connection: &'a Connection,
         control: &'a str,
-    ) -> BoxFuture<'a, Result<Option<BTreeMap<String, Vec<String>>>, Error>>;
+    ) -> BoxFuture<'a, Result<Option<ControlParams>, Error>>;
 }
+
+/// A control's parameters, by name. What has one value is a list of one.
+pub type ControlParams = BTreeMap<String, Vec<String>>;
+
+/// What a finding is fixed by; undo has no rule.
+type Routed<'e> = (&'static dyn Erased, Option<&'e Rule>);
 
 /// When users were last seen.
 pub trait Activity: Send + Sync {
@@ -327,7 +333,7 @@ impl Engine {
     }
 
     /// What the finding is fixed by. `Ok(None)`: nobody wants it, and nobody waits for an answer.
-    fn route(&self, request: &Request) -> Result<Option<(&'static dyn Erased, Option<&Rule>)>, String> {
+    fn route(&self, request: &Request) -> Result<Option<Routed<'_>>, String> {
         let finding = &request.finding;
         let control = finding.control.as_str();
         if request.verb == Verb::Undo {

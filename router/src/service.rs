@@ -176,7 +176,7 @@ impl Service {
 
     async fn event(&self, bytes: &[u8], deadline: Instant) -> Verdict {
         if let Glance::Drop(ignored) = glance(bytes, &|control| self.engine.rules.wants(control)) {
-            self.emit(&[Done::Unwanted(ignored.to_string())]);
+            Self::emit(&[Done::Unwanted(ignored.to_string())]);
             return Verdict::Done;
         }
         let incoming = match decode(bytes) {
@@ -281,8 +281,7 @@ impl Service {
         let order = |verb, only_rule| Ok(Order { verb, asked_by: asked_by.clone(), only_rule });
         match id {
             // Insight results come without an action; decode has said that they are not supported.
-            "" => order(Verb::Plan, None),
-            "RedressPlan" => order(Verb::Plan, None),
+            "" | "RedressPlan" => order(Verb::Plan, None),
             "RedressFix" => order(Verb::Fix, None),
             "RedressUndo" => order(Verb::Undo, None),
             _ => match self.engine.rules.by_action(id) {
@@ -299,7 +298,7 @@ impl Service {
 
     /// Tells what is to be told, and marks it as told. `Some`: not everybody was, and why.
     async fn tell(&self, done: &[Done]) -> Option<String> {
-        self.emit(done);
+        Self::emit(done);
         let outcomes: Vec<&Outcome> = done
             .iter()
             .filter_map(|done| match done {
@@ -334,7 +333,7 @@ impl Service {
         failed
     }
 
-    fn emit(&self, done: &[Done]) {
+    fn emit(done: &[Done]) {
         let millis = Timestamp::now().as_millisecond();
         for done in done {
             match done {

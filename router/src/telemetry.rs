@@ -29,7 +29,7 @@ pub(crate) fn recorded(record: &Record, sealed: &Sealed) {
     match serde_json::to_string(&shown) {
         Ok(record) => info!(target: "audit", hash = sealed.hash, record, "recorded"),
         Err(error) => {
-            tracing::error!(target: "audit", hash = sealed.hash, %error, "recorded, can't be shown")
+            tracing::error!(target: "audit", hash = sealed.hash, %error, "recorded, can't be shown");
         }
     }
 }

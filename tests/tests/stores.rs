@@ -136,13 +136,13 @@ async fn etag_of(store: &dyn Store, key: &str) -> Option<String> {
 }
 
 #[track_caller]
-fn is_conflict(result: Result<(), CommitError>, key: &str) {
-    assert!(matches!(&result, Err(CommitError::Conflict(known)) if known == key), "{result:?}");
+fn is_conflict(result: &Result<(), CommitError>, key: &str) {
+    assert!(matches!(result, Err(CommitError::Conflict(known)) if known == key), "{result:?}");
 }
 
 #[track_caller]
-fn is_limit(result: Result<(), CommitError>, key: &str) {
-    assert!(matches!(&result, Err(CommitError::Limit(known)) if known == key), "{result:?}");
+fn is_limit(result: &Result<(), CommitError>, key: &str) {
+    assert!(matches!(result, Err(CommitError::Limit(known)) if known == key), "{result:?}");
 }
 
 // --- what every store promises ---
@@ -164,17 +164,17 @@ async fn conformance(store: &dyn Store, hands: &Hands) {
 async fn conditions(store: &dyn Store) {
     let key = "conditions#a";
     assert_eq!(read(store, key).await, None);
-    is_conflict(write(store, vec![put(key, "1", etag("0"))]).await, key);
-    is_conflict(write(store, vec![delete(key, etag("0"))]).await, key);
+    is_conflict(&write(store, vec![put(key, "1", etag("0"))]).await, key);
+    is_conflict(&write(store, vec![delete(key, etag("0"))]).await, key);
     assert_eq!(read(store, key).await, None);
 
     write(store, vec![put(key, "1", Expect::Absent)]).await.unwrap();
     let item = read(store, key).await.unwrap();
     assert_eq!(item, Item { etag: "1".to_owned(), body: json!({ "of": "1" }) });
-    is_conflict(write(store, vec![put(key, "2", Expect::Absent)]).await, key);
-    is_conflict(write(store, vec![put(key, "2", etag("0"))]).await, key);
-    is_conflict(write(store, vec![delete(key, etag("0"))]).await, key);
-    is_conflict(write(store, vec![delete(key, Expect::Absent)]).await, key);
+    is_conflict(&write(store, vec![put(key, "2", Expect::Absent)]).await, key);
+    is_conflict(&write(store, vec![put(key, "2", etag("0"))]).await, key);
+    is_conflict(&write(store, vec![delete(key, etag("0"))]).await, key);
+    is_conflict(&write(store, vec![delete(key, Expect::Absent)]).await, key);
     assert_eq!(read(store, key).await, Some(item.clone()));
 
     write(store, vec![put(key, "2", Expect::unchanged(Some(&item)))]).await.unwrap();
@@ -220,21 +220,21 @@ async fn counters(store: &dyn Store, hands: &Hands) {
         write(store, vec![count(key, 3, until)]).await.unwrap();
         assert_eq!(read(store, key).await.unwrap(), Item { etag: n.to_string(), body: json!({ "n": n }) });
     }
-    is_limit(write(store, vec![count(key, 3, until)]).await, key);
-    is_limit(write(store, vec![count(key, 2, until)]).await, key);
+    is_limit(&write(store, vec![count(key, 3, until)]).await, key);
+    is_limit(&write(store, vec![count(key, 2, until)]).await, key);
     write(store, vec![count(key, 4, until)]).await.unwrap();
-    is_limit(write(store, vec![count("counters#none", 0, until)]).await, "counters#none");
+    is_limit(&write(store, vec![count("counters#none", 0, until)]).await, "counters#none");
     assert_eq!(read(store, "counters#none").await, None);
-    is_limit(write(store, vec![count(key, 0, until)]).await, key);
+    is_limit(&write(store, vec![count(key, 0, until)]).await, key);
 
     hands.pass(3600);
     assert_eq!(read(store, key).await, None);
-    is_limit(write(store, vec![count(key, 0, until)]).await, key);
+    is_limit(&write(store, vec![count(key, 0, until)]).await, key);
     let until = in_seconds(hands, 3600);
     let ops = vec![count("counters#b", 1, until), count(key, 2, until)];
     write(store, ops).await.unwrap();
     write(store, vec![count(key, 2, until)]).await.unwrap();
-    is_limit(write(store, vec![count(key, 2, until)]).await, key);
+    is_limit(&write(store, vec![count(key, 2, until)]).await, key);
     assert_eq!(etag_of(store, "counters#b").await.as_deref(), Some("1"));
     write(store, vec![delete(key, Expect::Anything)]).await.unwrap();
     write(store, vec![count(key, 1, until)]).await.unwrap();
@@ -297,8 +297,8 @@ async fn expiry(store: &dyn Store, hands: &Hands) {
     assert_eq!(store.read(&keys).await.unwrap(), HashMap::new());
     assert_eq!(read(store, &keys[0]).await, None);
     assert_eq!(store.scan("expiry#").await.unwrap(), []);
-    is_conflict(write(store, vec![put(&keys[0], "2", etag("1"))]).await, &keys[0]);
-    is_conflict(write(store, vec![delete(&keys[0], etag("1"))]).await, &keys[0]);
+    is_conflict(&write(store, vec![put(&keys[0], "2", etag("1"))]).await, &keys[0]);
+    is_conflict(&write(store, vec![delete(&keys[0], etag("1"))]).await, &keys[0]);
     write(store, vec![put(&keys[0], "2", Expect::Absent)]).await.unwrap();
     write(store, vec![put_until(&keys[1], "2", Expect::Anything, Some(in_seconds(hands, 60)))])
         .await
@@ -652,7 +652,7 @@ async fn a_lost_answer_is_neither_a_conflict_nor_a_second_count() {
         expect: Expect::Absent,
         expires: None,
     };
-    is_conflict(write(&store, vec![other]).await, "b");
+    is_conflict(&write(&store, vec![other]).await, "b");
 }
 
 #[tokio::test]
@@ -691,7 +691,7 @@ async fn who_stands_in_the_way_is_waited_for() {
     let CommitError::Failed(error) = error else { panic!("{error}") };
     assert_eq!((error.kind, error.code.as_deref()), (ErrorKind::Transient, Some("TransactionConflict")));
     let ops = vec![put("a", "3", etag("2")), put("hopeless", "1", Expect::Absent), count("n", 5, until)];
-    is_conflict(write(&store, ops).await, "hopeless");
+    is_conflict(&write(&store, ops).await, "hopeless");
     let error = write(&store, vec![count("strange", 5, until)]).await.unwrap_err();
     let CommitError::Failed(error) = error else { panic!("{error}") };
     assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Rejected, "ValidationError: said so"));

@@ -1,5 +1,7 @@
 //! S3 buckets.
 
+use aws_sdk_s3::types::BucketLocationConstraint;
+
 use crate::{
     Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting,
     error::AbsentIf as _, iam::On,
@@ -64,7 +66,7 @@ impl Resource for Bucket {
         let location = location?;
         // The two oldest Regions go by older names:
         // https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketLocation.html
-        let region = match location.location_constraint().map(|constraint| constraint.as_str()) {
+        let region = match location.location_constraint().map(BucketLocationConstraint::as_str) {
             None | Some("" | "US") => "us-east-1",
             Some("EU") => "eu-west-1",
             Some(region) => region,

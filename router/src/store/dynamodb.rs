@@ -129,7 +129,7 @@ impl DynamoDb {
                 .send()
                 .await
                 .map_err(|error| failed(&self.state, error))?;
-            items.extend(answer.item.and_then(|found| state_item(found, now).transpose()).transpose()?);
+            items.extend(answer.item.and_then(|found| state_item(&found, now).transpose()).transpose()?);
             return Ok(items);
         }
         // A key that is asked for twice in one call is refused.
@@ -150,7 +150,7 @@ impl DynamoDb {
                     .await
                     .map_err(|error| failed(&self.state, error))?;
                 for found in answer.responses.into_iter().flat_map(HashMap::into_values).flatten() {
-                    items.extend(state_item(found, now)?);
+                    items.extend(state_item(&found, now)?);
                 }
                 wanted = answer.unprocessed_keys.unwrap_or_default();
                 if !wanted.is_empty() && !pause.wait().await {
@@ -291,7 +291,7 @@ impl DynamoDb {
                         .update_expression("SET #n = if_not_exists(#n, :zero) + :one, #expires = :expires")
                         .condition_expression(format!("{first}(#n < :limit AND #expires > :now)"))
                         .expression_attribute_values(":zero", number(0))
-                        .expression_attribute_values(":limit", number(limit))
+                        .expression_attribute_values(":limit", number(*limit))
                 };
                 item.update(update.build()?).build()
             }
@@ -512,7 +512,7 @@ impl DynamoDb {
         let now = self.now();
         let mut items = Vec::new();
         while let Some(item) = found.next().await {
-            items.extend(state_item(item.map_err(|error| failed(&self.state, error))?, now)?);
+            items.extend(state_item(&item.map_err(|error| failed(&self.state, error))?, now)?);
         }
         Ok(items)
     }
@@ -664,8 +664,8 @@ fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
 }
 
-fn number(value: impl ToString) -> AttributeValue {
-    AttributeValue::N(value.to_string())
+fn number(value: impl Into<i128>) -> AttributeValue {
+    AttributeValue::N(value.into().to_string())
 }
 
 fn string<'a>(item: &'a Attributes, name: &str) -> Option<&'a str> {
@@ -681,18 +681,18 @@ fn is_alive(item: &Attributes, now: i64) -> bool {
 }
 
 /// A state item with its key; `None` where it has expired.
-fn state_item(item: Attributes, now: i64) -> Result<Option<(String, Item)>, Error> {
-    if !is_alive(&item, now) {
+fn state_item(item: &Attributes, now: i64) -> Result<Option<(String, Item)>, Error> {
+    if !is_alive(item, now) {
         return Ok(None);
     }
-    let key = string(&item, "key").unwrap_or_default().to_owned();
+    let key = string(item, "key").unwrap_or_default().to_owned();
     let unreadable = |why: &str| Error::new(ErrorKind::Invalid, format!("state item `{key}`: {why}"));
-    let found = if let Some(n) = integer(&item, "n") {
+    let found = if let Some(n) = integer(item, "n") {
         let n = u64::try_from(n).map_err(|error| unreadable(&error.to_string()))?;
         Item { etag: n.to_string(), body: json!({ "n": n }) }
     } else {
-        let etag = string(&item, "etag").ok_or_else(|| unreadable("it has no `etag`"))?.to_owned();
-        let body = string(&item, "body").ok_or_else(|| unreadable("it has no `body`"))?;
+        let etag = string(item, "etag").ok_or_else(|| unreadable("it has no `etag`"))?.to_owned();
+        let body = string(item, "body").ok_or_else(|| unreadable("it has no `body`"))?;
         Item { etag, body: serde_json::from_str(body).map_err(|error| unreadable(&error.to_string()))? }
     };
     Ok(Some((key, found)))

@@ -1,5 +1,6 @@
 //! A world for the engine: one kind of thing that can be on or off, with every fault on demand.
 #![allow(dead_code, missing_docs, reason = "each test uses its part")]
+#![allow(clippy::struct_excessive_bools, reason = "each is a fault on demand")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{
