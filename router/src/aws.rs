@@ -1,6 +1,11 @@
 //! The SDK's shared configuration, and the way into accounts.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
@@ -9,7 +14,10 @@ use aws_smithy_http_client::{
     Builder,
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::{
+    dns::{DnsFuture, ResolveDns, ResolveDnsError},
+    http::SharedHttpClient,
+};
 use redress_remediators::{BoxFuture, Connection, Error, ErrorKind, Result, policy};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -42,7 +50,7 @@ pub enum Roots {
 pub fn http_client(roots: &Roots) -> Result<SharedHttpClient> {
     let builder = Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
     let pem = match roots {
-        Roots::System => return Ok(builder.build_https()),
+        Roots::System => return Ok(builder.build_with_resolver(Resolver)),
         Roots::Amazon => AMAZON_ROOTS,
         Roots::Pem(pem) => pem,
     };
@@ -50,7 +58,25 @@ pub fn http_client(roots: &Roots) -> Result<SharedHttpClient> {
         .with_trust_store(TrustStore::empty().with_pem_certificate(pem))
         .build()
         .map_err(|error| Error::new(ErrorKind::Invalid, format!("certificates: {error}")))?;
-    Ok(builder.tls_context(context).build_https())
+    Ok(builder.tls_context(context).build_with_resolver(Resolver))
+}
+
+/// The system's resolver, but that names below `localhost` are this machine, as
+/// [RFC 6761](https://www.rfc-editor.org/rfc/rfc6761#section-6.3) says and not every system knows: S3 Control
+/// puts the account before the host of whatever endpoint it is given.
+#[derive(Clone, Debug)]
+struct Resolver;
+
+impl ResolveDns for Resolver {
+    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
+        DnsFuture::new(async move {
+            if name == "localhost" || name.ends_with(".localhost") {
+                return Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]);
+            }
+            let found = tokio::net::lookup_host((name, 0)).await.map_err(ResolveDnsError::new)?;
+            Ok(found.map(|address| address.ip()).collect())
+        })
+    }
 }
 
 /// Time-outs and retries of every call: three tries within half a minute, so that a function's deadline is

@@ -433,6 +433,7 @@ impl Engine {
             lease: None,
             origin: None,
             recorded_calls: 0,
+            asides: Vec::new(),
         }
     }
 
@@ -503,6 +504,7 @@ impl Engine {
             lease: None,
             origin: Some(change.from.clone()),
             recorded_calls: 0,
+            asides: Vec::new(),
         };
         info!(run = run.id, resource = %run.key, "settling a run that was cut off");
         run.resume(&item, last).await
@@ -622,6 +624,7 @@ impl Engine {
             lease: None,
             origin: None,
             recorded_calls: 0,
+            asides: Vec::new(),
         };
         run.look_back().await;
         let reason = Some(dismissed.why.to_owned());

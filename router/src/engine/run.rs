@@ -55,6 +55,8 @@ pub(super) struct Run<'e> {
     /// The state before the first intent, if this run goes on where another left off.
     pub(super) origin: Option<Value>,
     pub(super) recorded_calls: usize,
+    /// What could not be read and need not be.
+    pub(super) asides: Vec<String>,
 }
 
 /// What a run is to reach.
@@ -204,8 +206,12 @@ impl Run<'_> {
                 let reason = format!("waits until {}: {why}", until.strftime("%Y-%m-%d %H:%M UTC"));
                 return Err(Stop::stage(Stage::Waiting, reason));
             }
-            Plan::Refuse(why) => return Err(Stop::stage(Stage::Refused, why)),
+            Plan::Refuse(why) => {
+                let asides = self.asides.iter().map(|aside| format!(" ({aside})")).collect::<String>();
+                return Err(Stop::stage(Stage::Refused, why + &asides));
+            }
         };
+        notes.extend(self.asides.iter().map(|aside| format!("AWS's defaults are assumed: {aside}")));
         let change = Change { from: now, to };
         if let Some(agreed) = &request.agreed
             && !(self.remediator.same(&agreed.from, &change.from)?
@@ -316,7 +322,12 @@ impl Run<'_> {
         };
         let connection = self.engine.connect.connect(&purpose).await?;
         if asks {
-            self.subject.control_params = self.engine.connect.control_params(&connection, &control).await?;
+            match self.engine.connect.control_params(&connection, &control).await {
+                Ok(params) => self.subject.control_params = params,
+                Err(error) if error.disposition() == Disposition::Retry => return Err(error.into()),
+                // The plan decides what can be done without them: nothing that removes something.
+                Err(error) => self.asides.push(shown(&error.message)),
+            }
         }
         Ok(Aws::new(connection, self.key.clone(), self.remediator, access))
     }
