@@ -6,12 +6,13 @@ use std::{
 };
 
 use redress::{Surroundings, run};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    if let Ok(filter) = EnvFilter::try_from_env("REDRESS_LOG") {
-        tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter).init();
+    if let Some(level) = std::env::var("REDRESS_LOG").ok().and_then(|level| level.parse::<LevelFilter>().ok())
+    {
+        tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level).init();
     }
     let mut surroundings = Surroundings {
         out: Box::new(BufWriter::new(io::stdout())),

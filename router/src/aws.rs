@@ -10,6 +10,7 @@ use std::{
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_sdk_securityhub::types::ParameterValue;
+use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
@@ -18,6 +19,7 @@ use aws_smithy_runtime_api::client::{
     dns::{DnsFuture, ResolveDns, ResolveDnsError},
     http::SharedHttpClient,
 };
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use redress_remediators::{BoxFuture, Connection, Error, ErrorKind, Result, policy};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -82,21 +84,82 @@ impl ResolveDns for Resolver {
 /// Time-outs and retries of every call: three tries within half a minute, so that a function's deadline is
 /// never spent on one call that does not answer.
 pub fn defaults(http: SharedHttpClient) -> aws_config::ConfigLoader {
-    let timeouts = TimeoutConfig::builder()
+    aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http)
+        .timeout_config(timeouts())
+        .retry_config(retries())
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
         .connect_timeout(Duration::from_millis(3_100))
         .operation_attempt_timeout(Duration::from_secs(10))
         .operation_timeout(Duration::from_secs(28))
-        .build();
-    aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http)
-        .timeout_config(timeouts)
-        .retry_config(RetryConfig::standard().with_max_attempts(3))
+        .build()
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(3)
+}
+
+/// A Lambda function's configuration: what its environment says, and nothing else.
+///
+/// The SDK's own loader would bring all of its providers into the binary (files, SSO, metadata services),
+/// and look for them at start-up. `AWS_ENDPOINT_URL`, its variants for one service, `AWS_USE_FIPS_ENDPOINT`
+/// and `AWS_USE_DUALSTACK_ENDPOINT` mean what they
+/// [mean to the SDK](https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html).
+///
+/// # Errors
+/// Without a Region or credentials, or where the certificates can't be used.
+pub fn function_config(roots: &Roots) -> Result<SdkConfig> {
+    let missing = |what: &str| Error::new(ErrorKind::Invalid, format!("{what} is not in the environment"));
+    let region = variable("AWS_REGION").ok_or_else(|| missing("AWS_REGION"))?;
+    let credentials = environment_credentials().ok_or_else(|| missing("AWS_ACCESS_KEY_ID"))?;
+    let is_on = |name| variable(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(region))
+        .credentials_provider(credentials)
+        .http_client(http_client(roots)?)
+        .timeout_config(timeouts())
+        .retry_config(retries())
+        .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
+        .use_fips(is_on("AWS_USE_FIPS_ENDPOINT"))
+        .use_dual_stack(is_on("AWS_USE_DUALSTACK_ENDPOINT"))
+        .service_config(Environment);
+    config.set_endpoint_url(variable("AWS_ENDPOINT_URL"));
+    Ok(config.build())
+}
+
+/// The settings of one service, such as `AWS_ENDPOINT_URL_SECURITYHUB`.
+#[derive(Debug)]
+struct Environment;
+
+impl LoadServiceConfig for Environment {
+    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+        let service = key.service_id().to_uppercase().replace([' ', '-'], "_");
+        variable(&format!("{}_{service}", key.env())).or_else(|| variable(key.env()))
+    }
+}
+
+/// Empty variables count as absent.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// A connection over `config`. Whatever endpoint S3 is sent to is no AWS of its own names, and gets the
+/// bucket in the path.
+pub fn connection(config: SdkConfig) -> Connection {
+    let key = ServiceConfigKey::builder().service_id("S3").env("AWS_ENDPOINT_URL").profile("endpoint_url");
+    let own = key.build().ok().and_then(|key| config.service_config()?.load_config(key)).is_some();
+    let mut connection = Connection::new(config);
+    connection.path_style |= own;
+    connection
 }
 
 /// The credentials that Lambda puts into a function's environment, read directly: the SDK's chain of
 /// providers would look at files and metadata services that a function does not have.
 pub fn environment_credentials() -> Option<SharedCredentialsProvider> {
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let credentials = Credentials::new(
         variable("AWS_ACCESS_KEY_ID")?,
         variable("AWS_SECRET_ACCESS_KEY")?,
@@ -240,7 +303,7 @@ impl Connect for Accounts {
                 self.base.clone()
             };
             let region = if purpose.key.region == "global" { purpose.region } else { &purpose.key.region };
-            Ok(Connection::new(config.to_builder().region(Region::new(region.to_owned())).build()))
+            Ok(connection(config.to_builder().region(Region::new(region.to_owned())).build()))
         })
     }
 

@@ -15,6 +15,7 @@
 //! | `REDRESS_QUEUE_URL` | the queue whose messages' visibility is set on a retry | left as it is |
 //! | `REDRESS_DEAD_LETTER_URL` | the queue for messages that can't be decoded | the message fails |
 //! | `REDRESS_CA_BUNDLE` | PEM file of certificate authorities, or `system` | Amazon's own |
+//! | `REDRESS_LOG` | `error`, `warn`, `info`, `debug`, `trace`; records are logged at any of them | `info` |
 //! | `REDRESS_SETTLE_SECONDS` | how long a change is looked for before the event goes back | `45` |
 //!
 //! A value that can't be read stops the function at its start: it fails closed, and says which.

@@ -3,7 +3,7 @@
 //!
 //! Runs are interleaved; the figures are medians, and ratios of medians. Both speak to ministack.
 //!
-//! `cargo bench --bench startup [-- ROUNDS]`
+//! `cargo bench --profile dev --bench startup [-- ROUNDS]`: the dispatcher is built for release, the harness need not be
 
 use std::{process::Command, time::Duration};
 

@@ -9,7 +9,7 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use redress_remediators::REGISTRY;
 use redress_router::{
     activity::ActivityTable,
-    aws::{Accounts, defaults, environment_credentials, http_client, partition_of},
+    aws::{Accounts, function_config, partition_of},
     config::Config,
     engine::{Activity, Engine, Settings},
     report::Reporter,
@@ -22,7 +22,11 @@ use tokio::{
     sync::OnceCell,
     time::Instant,
 };
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 /// Kept from the deadline that Lambda sets: what has begun must end, and be recorded, before it.
 const MARGIN: Duration = Duration::from_millis(500);
@@ -31,8 +35,13 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_env("REDRESS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
+    let level = std::env::var("REDRESS_LOG").ok().and_then(|level| level.parse().ok());
+    // Records are logged whatever the level: the log is their second copy.
+    let filter = Targets::new()
+        .with_default(level.unwrap_or(LevelFilter::INFO))
+        .with_target("audit", LevelFilter::INFO);
+    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true);
+    tracing_subscriber::registry().with(lines).with(filter).init();
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -57,7 +66,7 @@ async fn run() -> Result<(), Failure> {
     let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| {
         let (parts, service) = (Arc::clone(&parts), Arc::clone(&service));
         async move {
-            let service = service.get_or_try_init(|| assemble(&parts.0, &parts.1)).await?;
+            let service = service.get_or_try_init(async || assemble(&parts.0, &parts.1)).await?;
             let left = event.context.deadline().duration_since(std::time::SystemTime::now());
             let deadline = Instant::now() + left.unwrap_or_default().saturating_sub(MARGIN);
             service.invoke(&event.payload, deadline).await.map_err(Failure::from)
@@ -74,12 +83,8 @@ async fn run() -> Result<(), Failure> {
     }
 }
 
-async fn assemble(config: &Config, rules: &redress_router::rules::RuleSet) -> Result<Arc<Service>, Failure> {
-    let mut loader = defaults(http_client(&config.roots)?);
-    if let Some(credentials) = environment_credentials() {
-        loader = loader.credentials_provider(credentials);
-    }
-    let aws = loader.load().await;
+fn assemble(config: &Config, rules: &redress_router::rules::RuleSet) -> Result<Arc<Service>, Failure> {
+    let aws = function_config(&config.roots)?;
     let region = aws.region().map(ToString::to_string).ok_or("AWS_REGION is not set")?;
     let clock: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(Timestamp::now);
     let store: Arc<dyn Store> = match &config.tables {
