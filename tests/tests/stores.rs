@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     fs,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicI64, AtomicUsize, Ordering},
     },
 };
@@ -540,8 +540,7 @@ fn before(
     answer: impl Fn(&str, usize, &Value) -> Option<(u16, Value)> + Send + Sync + 'static,
 ) -> http1::Server {
     let url = url.to_owned();
-    let (answer, calls) =
-        (Arc::new(answer), Arc::new(std::sync::Mutex::new(HashMap::<String, usize>::new())));
+    let (answer, calls) = (Arc::new(answer), Arc::new(Mutex::new(HashMap::<String, usize>::new())));
     http1::serve(move |request: Request<Bytes>| {
         let (url, answer, calls) = (url.clone(), Arc::clone(&answer), Arc::clone(&calls));
         async move {
@@ -666,14 +665,23 @@ async fn who_stands_in_the_way_is_waited_for() {
         canceled(&["ProvisionedThroughputExceeded", "TransactionConflict"]),
         exception("TransactionInProgressException"),
     ];
-    let server = before(url, move |operation, number, _| match operation {
-        "TransactWriteItems" => answers.get(number).cloned(),
+    let tokens = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&tokens);
+    let server = before(url, move |operation, number, body| match operation {
+        "TransactWriteItems" => {
+            seen.lock().unwrap().push(body["ClientRequestToken"].clone());
+            answers.get(number).cloned()
+        }
         "PutItem" if number < 2 => Some(exception("TransactionConflictException")),
         _ => None,
     });
     let store = tables.store_at(&server.url());
     write(&store, vec![put("a", "1", Expect::Absent), count("n", 1, until)]).await.unwrap();
     assert_eq!(etag_of(&store, "n").await.as_deref(), Some("1"));
+    // Refused, a transaction is over; unanswered, it may be asked for again only by its own token.
+    let tokens = tokens.lock().unwrap().clone();
+    let same: Vec<bool> = tokens.windows(2).map(|pair| pair[0] == pair[1]).collect();
+    assert_eq!(same, [false, false, false, true], "{tokens:?}");
     write(&store, vec![put("a", "2", etag("1"))]).await.unwrap();
     assert_eq!(etag_of(&store, "a").await.as_deref(), Some("2"));
 
