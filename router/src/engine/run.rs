@@ -207,8 +207,8 @@ impl Run<'_> {
                 return Err(Stop::stage(Stage::Waiting, reason));
             }
             Plan::Refuse(why) => {
-                let asides = self.asides.iter().map(|aside| format!(" ({aside})")).collect::<String>();
-                return Err(Stop::stage(Stage::Refused, why + &asides));
+                let why = self.asides.iter().fold(why, |why, aside| why + " (" + aside + ")");
+                return Err(Stop::stage(Stage::Refused, why));
             }
         };
         notes.extend(self.asides.iter().map(|aside| format!("AWS's defaults are assumed: {aside}")));
