@@ -215,6 +215,11 @@ pub fn shown(text: &str) -> String {
     escaped(text, LONGEST_SHOWN, true)
 }
 
+/// A message of redress's own, which quotes untrusted text in backticks: fit to be printed, backticks kept.
+pub fn printable(text: &str) -> String {
+    escaped(text, 4 * LONGEST_SHOWN, false)
+}
+
 fn escaped(text: &str, longest: usize, in_backticks: bool) -> String {
     let mut shown = String::with_capacity(text.len().min(longest));
     for (count, character) in text.chars().enumerate() {

@@ -22,7 +22,7 @@ use crate::{
     audit::{FindingRef, Stage, Verb},
     diff,
     engine::Outcome,
-    event::shown,
+    event::{printable, shown},
     finding::Note,
 };
 
@@ -149,7 +149,7 @@ pub fn verdict(outcome: &Outcome) -> String {
 fn note(outcome: &Outcome) -> String {
     let what = match (&outcome.change, &outcome.reason) {
         (Some(change), None) => diff::summary(&change.from, &change.to),
-        (_, Some(reason)) => shown(reason),
+        (_, Some(reason)) => printable(reason),
         (None, None) => String::new(),
     };
     let resource =
@@ -225,7 +225,7 @@ pub fn ocsf(outcome: &Outcome) -> Value {
         "status_id": status_id,
         "status": status,
         "status_code": outcome.error_code,
-        "status_detail": outcome.reason.as_deref().map(shown),
+        "status_detail": outcome.reason.as_deref().map(printable),
         "message": format!("{}: {}", subject.control, verdict(outcome)),
         "metadata": {
             "version": "1.5.0",
@@ -263,7 +263,7 @@ pub fn ocsf(outcome: &Outcome) -> Value {
             "verb": subject.verb,
             "asked_by": subject.asked_by,
             "risk": outcome.risk.map(redress_remediators::Risk::as_str),
-            "notes": outcome.notes.iter().map(|note| shown(note)).collect::<Vec<_>>(),
+            "notes": outcome.notes.iter().map(|note| printable(note)).collect::<Vec<_>>(),
             "undoes": subject.undoes,
             "resource_key": resource.map(ToString::to_string),
         },

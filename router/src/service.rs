@@ -15,7 +15,7 @@ use crate::{
     audit::{Asker, FindingRef, Stage, Verb},
     config::Config,
     engine::{Dismissed, Done, Engine, Outcome, Request, told},
-    event::{Decoded, Door, Envelope, Glance, Ignored, Incoming, decode, glance, shown},
+    event::{Decoded, Door, Envelope, Glance, Ignored, Incoming, decode, glance, printable, shown},
     report::Reporter,
     rules::OWN_ACTIONS,
     telemetry,
@@ -147,7 +147,8 @@ impl Service {
         let Some(url) = &self.config.dead_letter_url else {
             return Err("there is no REDRESS_DEAD_LETTER_URL".to_owned());
         };
-        let reason = MessageAttributeValue::builder().data_type("String").string_value(shown(why)).build();
+        let reason =
+            MessageAttributeValue::builder().data_type("String").string_value(printable(why)).build();
         let reason = reason.map_err(|error| error.to_string())?;
         // SQS takes no empty body, and only the characters of XML 1.0.
         let body: String =

@@ -122,8 +122,19 @@ pub struct Call {
 impl Call {
     /// Whether the call can change something, going by the name of its operation.
     pub fn is_write(&self) -> bool {
-        const READS: [&str; 9] =
-            ["Get", "List", "Describe", "Head", "BatchGet", "Query", "Scan", "AssumeRole", "TransactGet"];
+        const READS: [&str; 11] = [
+            "AdminGet",
+            "AdminList",
+            "AssumeRole",
+            "BatchGet",
+            "Describe",
+            "Get",
+            "Head",
+            "List",
+            "Query",
+            "Scan",
+            "TransactGet",
+        ];
         !READS.iter().any(|read| self.operation.starts_with(read))
     }
 }

@@ -17,7 +17,7 @@ use tracing::warn;
 use super::{Done, Engine, Outcome, Purpose, Request, SOON};
 use crate::{
     audit::{Record, Stage, Subject, Verb, verify_run},
-    event::shown,
+    event::printable,
     exemption::{self, Found},
     finding::{Note, Workflow},
     guard::{self, Fixes, Hold, Keys, Lease, Memo, Since, digest},
@@ -84,7 +84,7 @@ pub(super) enum Stop {
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
-        let reason = shown(&error.message);
+        let reason = printable(&error.message);
         match (error.disposition(), error.kind) {
             (Disposition::Retry, kind) => Self::Retry { after: SOON, why: reason, error: Some(kind) },
             (Disposition::Close, _) => Self::Stage {
@@ -146,7 +146,7 @@ impl Run<'_> {
             Err(error) => {
                 return Err(Stop::stage(
                     Stage::Refused,
-                    format!("the kill switch can't be read, so it is on: {}", shown(&error.message)),
+                    format!("the kill switch can't be read, so it is on: {}", printable(&error.message)),
                 ));
             }
         };
@@ -326,7 +326,7 @@ impl Run<'_> {
                 Ok(params) => self.subject.control_params = params,
                 Err(error) if error.disposition() == Disposition::Retry => return Err(error.into()),
                 // The plan decides what can be done without them: nothing that removes something.
-                Err(error) => self.asides.push(shown(&error.message)),
+                Err(error) => self.asides.push(printable(&error.message)),
             }
         }
         Ok(Aws::new(connection, self.key.clone(), self.remediator, access))
@@ -541,7 +541,7 @@ impl Run<'_> {
         let stopped = match stops {
             Ok(items) => guard::stopped(&items, &self.keys),
             Err(error) => {
-                Some(format!("the kill switch can't be read, so it is on: {}", shown(&error.message)))
+                Some(format!("the kill switch can't be read, so it is on: {}", printable(&error.message)))
             }
         };
         let proposal = Some((change.clone(), risk, notes));
@@ -574,7 +574,7 @@ impl Run<'_> {
             Err(error) => {
                 let ending = Ending {
                     stage: Stage::Failed,
-                    reason: Some(format!("nothing was written: {}", shown(&error.message))),
+                    reason: Some(format!("nothing was written: {}", printable(&error.message))),
                     proposal,
                     calls: aws.calls(),
                     error: Some(error.clone()),
@@ -634,7 +634,7 @@ impl Run<'_> {
                 let stage = if error.kind == ErrorKind::Denied { Stage::Denied } else { Stage::Failed };
                 let ending = Ending {
                     stage,
-                    reason: Some(format!("{}; nothing was changed", shown(&error.message))),
+                    reason: Some(format!("{}; nothing was changed", printable(&error.message))),
                     proposal,
                     after: Some(after),
                     calls: aws.calls(),
@@ -648,7 +648,7 @@ impl Run<'_> {
             // whoever comes next.
             (_, failure) => {
                 let (why, kind) = match failure {
-                    Some(error) => (shown(&error.message), error.kind),
+                    Some(error) => (printable(&error.message), error.kind),
                     None => ("the change can't be seen yet".to_owned(), ErrorKind::Unsettled),
                 };
                 if kind == ErrorKind::Unsettled {
@@ -798,7 +798,7 @@ impl Run<'_> {
                         format!(
                             "run {} was cut off and can't be looked at: {}",
                             self.id,
-                            shown(&error.message)
+                            printable(&error.message)
                         ),
                     ));
                 }

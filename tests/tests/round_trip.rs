@@ -1,0 +1,533 @@
+//! Every remediator there is, all the way and back, through the real engine on the embedded emulator.
+//!
+//! What is asserted is read from the resource by calls of the test's own, and from the calls that reached the
+//! emulator; never from what the engine says of itself alone.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use redress_remediators::{
+    Access, Action, Aws, BoxFuture, Change, Connection, Erased, Error, ErrorKind, Key, Plan, REGISTRY, RawAsk,
+};
+use redress_router::{
+    audit::{Asker, Stage, Verb},
+    engine::{Activity, Connect, ControlParams, Done, Engine, Outcome, Purpose, Request, Settings, told},
+    event::{Decoded, decode_many},
+    rules::{Mode, RuleSet},
+    store::memory::Memory,
+};
+use redress_sandbox::{
+    account::{Furnished, furnish},
+    emulator::{Call, Emulator, Fault},
+    findings::{ControlFinding, Standard},
+};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+const ACCOUNT: &str = "123456789012";
+const REGION: &str = "eu-west-1";
+
+/// The rules built in, with leave to do what they refuse by default.
+fn rules() -> RuleSet {
+    let mut text = redress_router::rules::DEFAULT_RULES.to_owned();
+    text = text
+        .replace("remediator: ec2.release_address", "remediator: ec2.release_address\n    max_risk: loss");
+    RuleSet::parse(&[("rules.yaml", &text)], None, REGISTRY).unwrap()
+}
+
+struct InProcess(Emulator);
+
+impl Connect for InProcess {
+    fn connect<'a>(&'a self, to: &'a Purpose<'a>) -> BoxFuture<'a, Result<Connection, Error>> {
+        let region = if to.key.region == "global" { to.region } else { &to.key.region };
+        let config = self.0.sdk_config(&to.key.account, region);
+        Box::pin(async move { Ok(Connection { config, path_style: true }) })
+    }
+
+    fn control_params<'a>(
+        &'a self,
+        _: &'a Connection,
+        control: &'a str,
+    ) -> BoxFuture<'a, Result<Option<ControlParams>, Error>> {
+        let ports = (control == "EC2.18").then(|| {
+            let tcp = vec!["80".to_owned(), "443".to_owned()];
+            BTreeMap::from([("authorizedTcpPorts".to_owned(), tcp)])
+        });
+        Box::pin(async move { Ok(ports) })
+    }
+}
+
+/// Users who were last seen so many days ago; `None`: there is no row.
+struct LastSeen(Option<i64>);
+
+impl Activity for LastSeen {
+    fn last<'a>(&'a self, _: &'a Key) -> BoxFuture<'a, Result<Option<Timestamp>, Error>> {
+        let seen = self.0.map(|days| Timestamp::now() - SignedDuration::from_hours(24 * days));
+        Box::pin(async move { Ok(seen.map(|seen| seen.round(jiff::Unit::Hour).unwrap())) })
+    }
+}
+
+struct World {
+    emulator: Emulator,
+    engine: Engine,
+    account: Furnished,
+}
+
+impl World {
+    async fn new() -> Self {
+        let emulator = Emulator::new();
+        let account = furnish(&emulator, ACCOUNT, REGION).await.unwrap();
+        let engine = Engine {
+            registry: REGISTRY,
+            rules: rules(),
+            store: Arc::new(Memory::default()),
+            connect: Arc::new(InProcess(emulator.clone())),
+            activity: Some(Arc::new(LastSeen(Some(200)))),
+            settings: Settings {
+                ceiling: Mode::Apply,
+                settle: Duration::from_secs(2),
+                ..Settings::default()
+            },
+            clock: Arc::new(Timestamp::now),
+        };
+        emulator.forget_calls();
+        Self { emulator, engine, account }
+    }
+
+    /// A finding of each remediator, on the resource that was furnished for it.
+    fn findings(&self) -> Vec<(&'static str, Value)> {
+        let at = &self.account;
+        let finding = |control: &str, kind: &str, id: &str| {
+            ControlFinding::new(control).resource(kind, id).account(ACCOUNT).region(REGION).asff()
+        };
+        let account = format!("AWS::::Account:{ACCOUNT}");
+        vec![
+            ("s3.enable_versioning", finding("S3.14", "AwsS3Bucket", &at.unversioned.arn)),
+            ("s3.add_lifecycle_rule", finding("S3.13", "AwsS3Bucket", &at.without_lifecycle.arn)),
+            ("s3.block_public_access", finding("S3.8", "AwsS3Bucket", &at.unblocked.arn)),
+            ("s3.block_account_public_access", finding("S3.1", "AwsAccount", &account)),
+            ("s3.require_tls", finding("S3.5", "AwsS3Bucket", &at.plaintext.arn)),
+            ("ec2.restrict_ingress", finding("EC2.19", "AwsEc2SecurityGroup", &at.group_arn)),
+            ("ec2.release_address", finding("EC2.12", "AwsEc2Eip", &at.address_arn)),
+            ("cognito.disable_user", self.inactive_user(ACCOUNT)),
+        ]
+    }
+
+    fn inactive_user(&self, product_account: &str) -> Value {
+        let arn = format!("{}/user/{}", self.account.pool_arn, self.account.sub);
+        let mut finding =
+            ControlFinding::new("S3.14").resource("Other", &arn).account(ACCOUNT).region(REGION).asff();
+        finding["Id"] = json!(format!("redress/inactive/{}", self.account.sub));
+        finding["GeneratorId"] = json!("redress.cognito-inactive-user");
+        finding["ProductArn"] = json!(format!(
+            "arn:aws:securityhub:{REGION}:{product_account}:product/{product_account}/default"
+        ));
+        finding["Compliance"] = json!({ "Status": "FAILED" });
+        finding["ProductFields"] = json!({});
+        finding["Title"] = json!("A user has not been seen for a long time");
+        finding
+    }
+
+    async fn ask(&self, verb: Verb, finding: &Value) -> Outcome {
+        match self.ask_any(verb, finding, false).await {
+            Done::Outcome(outcome) => *outcome,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn ask_any(&self, verb: Verb, finding: &Value, automatic: bool) -> Done {
+        let event = uuid::Uuid::new_v4().to_string();
+        let finding = match decode_many(finding.to_string().as_bytes()).unwrap().remove(0) {
+            Decoded::Finding(finding) => *finding,
+            other => panic!("{other:?}"),
+        };
+        let asked_by = if automatic {
+            Asker::Automatic { event: event.clone() }
+        } else {
+            Asker::Cli { caller: "arn:aws:iam::123456789012:user/tester".to_owned() }
+        };
+        let request = Request {
+            finding,
+            verb,
+            asked_by,
+            event,
+            only_rule: None,
+            only_resource: None,
+            agreed: None,
+            deadline: Instant::now() + Duration::from_secs(60),
+            dry_run: false,
+            record: true,
+        };
+        let mut done = self.engine.handle(&request).await;
+        assert_eq!(done.len(), 1, "{done:?}");
+        let done = done.remove(0);
+        if let Done::Outcome(outcome) = &done
+            && let Some(commit) = told(outcome)
+        {
+            self.engine.store.commit(&commit).await.unwrap();
+        }
+        done
+    }
+
+    fn writes(&self) -> Vec<Call> {
+        self.emulator.calls().into_iter().filter(Call::is_write).collect()
+    }
+
+    async fn live(&self) -> Value {
+        live(self).await
+    }
+}
+
+/// The state of everything, read by the test's own calls. What AWS numbers anew is left out.
+async fn live(world: &World) -> Value {
+    let config = world.emulator.sdk_config(ACCOUNT, REGION);
+    let s3 = aws_sdk_s3::Client::from_conf(
+        aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build(),
+    );
+    let at = &world.account;
+    let versioning = s3.get_bucket_versioning().bucket(&at.unversioned.name).send().await.unwrap().status;
+    let lifecycle =
+        s3.get_bucket_lifecycle_configuration().bucket(&at.without_lifecycle.name).send().await.ok();
+    let lifecycle = lifecycle.map(|found| format!("{:?}", found.rules()));
+    let block = s3.get_public_access_block().bucket(&at.unblocked.name).send().await.ok();
+    let block = block.map(|found| format!("{:?}", found.public_access_block_configuration()));
+    let policy = s3.get_bucket_policy().bucket(&at.plaintext.name).send().await.ok();
+    let policy = policy.and_then(|found| found.policy);
+    let control = aws_sdk_s3control::Client::new(&config);
+    let account = control.get_public_access_block().account_id(ACCOUNT).send().await.ok();
+    let account = account.map(|found| format!("{:?}", found.public_access_block_configuration()));
+    let ec2 = aws_sdk_ec2::Client::new(&config);
+    let filter = aws_sdk_ec2::types::Filter::builder().name("group-id").values(&at.group).build();
+    let rules = ec2.describe_security_group_rules().filters(filter).send().await.unwrap();
+    let rules: BTreeSet<String> = rules
+        .security_group_rules()
+        .iter()
+        .filter(|rule| rule.is_egress() != Some(true))
+        .map(|rule| {
+            format!(
+                "{:?} {:?}-{:?} {:?} {:?} {:?} {:?}",
+                rule.ip_protocol(),
+                rule.from_port(),
+                rule.to_port(),
+                rule.cidr_ipv4(),
+                rule.cidr_ipv6(),
+                rule.description(),
+                rule.tags()
+            )
+        })
+        .collect();
+    let addresses = ec2.describe_addresses().send().await.unwrap();
+    let addresses: Vec<_> = addresses.addresses().iter().map(|address| address.public_ip()).collect();
+    let cognito = aws_sdk_cognitoidentityprovider::Client::new(&config);
+    let users = cognito.list_users().user_pool_id(&at.pool).send().await.unwrap();
+    let enabled: Vec<bool> = users.users().iter().map(|user| user.enabled()).collect();
+    json!({
+        "s3.enable_versioning": versioning.map(|status| status.as_str().to_owned()),
+        "s3.add_lifecycle_rule": lifecycle,
+        "s3.block_public_access": block,
+        "s3.require_tls": policy,
+        "s3.block_account_public_access": account,
+        "ec2.restrict_ingress": rules,
+        "ec2.release_address": addresses,
+        "cognito.disable_user": enabled,
+    })
+}
+
+#[tokio::test]
+async fn every_remediator_goes_all_the_way_and_back() {
+    let world = World::new().await;
+    let findings = world.findings();
+    let covered: BTreeSet<&str> = findings.iter().map(|(name, _)| *name).collect();
+    let known: BTreeSet<&str> = REGISTRY.iter().map(|remediator| remediator.spec().name).collect();
+    assert_eq!(covered, known, "each remediator has a scenario");
+    for (name, finding) in &findings {
+        let before = world.live().await;
+        world.emulator.forget_calls();
+        let planned = world.ask(Verb::Plan, finding).await;
+        assert_eq!(planned.stage, Stage::Planned, "{name}: {:?}", planned.reason);
+        assert_eq!(planned.subject.remediator.as_deref(), Some(*name));
+        assert!(world.writes().is_empty(), "{name}: {:?}", world.writes());
+        assert_eq!(world.live().await, before, "{name}: a dry run left it as it was");
+
+        let fixed = world.ask(Verb::Fix, finding).await;
+        assert_eq!(fixed.stage, Stage::Verified, "{name}: {:?}", fixed.reason);
+        let after = world.live().await;
+        for (other, value) in after.as_object().unwrap() {
+            assert_eq!(*other == **name, before[other] != *value, "{name} changes {name}, not {other}");
+        }
+        world.emulator.forget_calls();
+        let again = world.ask(Verb::Fix, finding).await;
+        assert!(matches!(again.stage, Stage::Compliant | Stage::Skipped), "{name}: {:?}", again.reason);
+        assert!(world.writes().is_empty(), "{name}: {:?}", world.writes());
+
+        let undone = world.ask(Verb::Undo, finding).await;
+        assert_eq!(undone.stage, Stage::Undone, "{name}: {:?}", undone.reason);
+        let restored = world.live().await;
+        match *name {
+            // S3 has no way back to "never".
+            "s3.enable_versioning" => assert_eq!(restored[*name], "Suspended"),
+            _ => assert_eq!(restored, before_of(&before, &restored, name), "{name}"),
+        }
+        world.emulator.forget_calls();
+        let again = world.ask(Verb::Undo, finding).await;
+        assert_eq!(again.stage, Stage::Skipped, "{name}: {:?}", again.reason);
+        assert!(world.writes().is_empty(), "{name}: {:?}", world.writes());
+    }
+}
+
+/// The state before, but for what an earlier remediator has left for good.
+fn before_of(before: &Value, restored: &Value, name: &str) -> Value {
+    let mut expected = before.clone();
+    if name != "s3.enable_versioning" {
+        expected["s3.enable_versioning"] = restored["s3.enable_versioning"].clone();
+    }
+    expected
+}
+
+/// What is called is what is declared: plans make reads only, and every declared read and write is needed.
+#[tokio::test]
+async fn calls_are_what_was_declared() {
+    let world = World::new().await;
+    for (name, finding) in world.findings() {
+        let remediator = redress_remediators::find(name).unwrap();
+        let declared = |actions: &[Action]| -> BTreeSet<(String, String)> {
+            actions
+                .iter()
+                .flat_map(|action| {
+                    action.operations().map(|(s, o)| (s.to_owned(), o.to_owned())).collect::<Vec<_>>()
+                })
+                .collect()
+        };
+        let called = || -> BTreeSet<(String, String)> {
+            let calls = world.emulator.calls();
+            calls.into_iter().map(|call| (call.service, call.operation)).collect()
+        };
+        world.emulator.forget_calls();
+        world.ask(Verb::Plan, &finding).await;
+        let reads = called();
+        assert_eq!(reads, declared(&remediator.actions(Access::Plan)), "{name}: reads");
+        world.emulator.forget_calls();
+        assert_eq!(world.ask(Verb::Fix, &finding).await.stage, Stage::Verified, "{name}");
+        let writes: BTreeSet<_> = called().difference(&reads).cloned().collect();
+        let allowed = declared(remediator.spec().writes);
+        assert!(writes.is_subset(&allowed), "{name}: {writes:?} are more than {allowed:?}");
+        assert!(!writes.is_empty(), "{name}");
+        world.emulator.forget_calls();
+        assert_eq!(world.ask(Verb::Undo, &finding).await.stage, Stage::Undone, "{name}");
+        let allowed = declared(&remediator.actions(Access::Undo));
+        assert!(called().is_subset(&allowed), "{name}: {:?}", called());
+    }
+}
+
+/// One finding in every spelling is one plan.
+#[tokio::test]
+async fn every_spelling_of_a_control_is_the_same_plan() {
+    let world = World::new().await;
+    let finding = ControlFinding::new("S3.5")
+        .resource("AwsS3Bucket", &world.account.plaintext.arn)
+        .account(ACCOUNT)
+        .region(REGION);
+    let expected = world.ask(Verb::Plan, &finding.asff()).await.change.unwrap();
+    let mut compared = 0;
+    for spelling in
+        Standard::ALL.iter().map(|standard| finding.asff_unconsolidated(*standard)).chain([finding.ocsf()])
+    {
+        let planned = world.ask(Verb::Plan, &spelling).await;
+        assert_eq!(planned.change.as_ref(), Some(&expected), "{spelling}");
+        compared += 1;
+    }
+    assert!(compared >= 8, "{compared}");
+}
+
+/// Must hold: EC2.13 removes the open SSH rule alone, EC2.19 that and the open remote desktop; undo restores
+/// both with their descriptions, beside a rule that somebody has added meanwhile.
+#[tokio::test]
+async fn only_the_open_rules_of_a_group_are_revoked() {
+    let world = World::new().await;
+    let ec2 = aws_sdk_ec2::Client::new(&world.emulator.sdk_config(ACCOUNT, REGION));
+    let rules = async || -> BTreeSet<String> {
+        serde_json::from_value(world.live().await["ec2.restrict_ingress"].clone()).unwrap()
+    };
+    let before = rules().await;
+    assert_eq!(before.len(), 4);
+    let finding = |control: &str| {
+        let finding = ControlFinding::new(control).resource("AwsEc2SecurityGroup", &world.account.group_arn);
+        finding.account(ACCOUNT).region(REGION).asff()
+    };
+    assert_eq!(world.ask(Verb::Fix, &finding("EC2.13")).await.stage, Stage::Verified);
+    let without_ssh = rules().await;
+    assert_eq!(before.difference(&without_ssh).count(), 1);
+    assert_eq!(world.ask(Verb::Undo, &finding("EC2.13")).await.stage, Stage::Undone);
+    assert_eq!(rules().await, before);
+
+    assert_eq!(world.ask(Verb::Fix, &finding("EC2.19")).await.stage, Stage::Verified);
+    assert_eq!(before.difference(&rules().await).count(), 2);
+    let range = aws_sdk_ec2::types::IpRange::builder().cidr_ip("10.1.0.0/16").description("added").build();
+    let permission = aws_sdk_ec2::types::IpPermission::builder()
+        .ip_protocol("tcp")
+        .from_port(8443)
+        .to_port(8443)
+        .ip_ranges(range)
+        .build();
+    let added =
+        ec2.authorize_security_group_ingress().group_id(&world.account.group).ip_permissions(permission);
+    added.send().await.unwrap();
+    assert_eq!(world.ask(Verb::Undo, &finding("EC2.19")).await.stage, Stage::Undone);
+    let restored = rules().await;
+    assert!(before.is_subset(&restored), "{restored:#?}");
+    assert_eq!(restored.len(), 5);
+}
+
+/// A finding about an inactive user is a pointer, never evidence; nobody's product but the account's own may
+/// even point.
+#[tokio::test]
+async fn users_are_disabled_on_proof_of_inactivity_alone() {
+    for (seen, expected) in [(None, "no activity"), (Some(3), "is active"), (Some(200), "")] {
+        let mut world = World::new().await;
+        world.engine.activity = Some(Arc::new(LastSeen(seen)));
+        let outcome = world.ask(Verb::Fix, &world.inactive_user(ACCOUNT)).await;
+        let enabled = world.live().await["cognito.disable_user"] == json!([true]);
+        if expected.is_empty() {
+            assert_eq!(outcome.stage, Stage::Verified, "{:?}", outcome.reason);
+            assert!(!enabled);
+        } else {
+            assert_eq!(outcome.stage, Stage::Refused);
+            assert!(outcome.reason.unwrap().contains(expected));
+            assert!(enabled);
+        }
+    }
+    let world = World::new().await;
+    for automatic in [true, false] {
+        let done = world.ask_any(Verb::Fix, &world.inactive_user("999999999999"), automatic).await;
+        assert!(matches!(&done, Done::Outcome(outcome) if outcome.stage == Stage::Refused), "{done:?}");
+    }
+    assert!(world.emulator.calls().is_empty(), "{:?}", world.emulator.calls());
+}
+
+#[tokio::test]
+async fn denied_and_gone_are_said_and_change_nothing() {
+    let world = World::new().await;
+    for (name, finding) in world.findings() {
+        world.emulator.on_call(Arc::new(|_: &Call| Some(Fault::Denied)));
+        let outcome = world.ask(Verb::Fix, &finding).await;
+        assert_eq!(outcome.stage, Stage::Denied, "{name}: {:?}", outcome.reason);
+        world.emulator.clear_hook();
+    }
+    let gone = ControlFinding::new("S3.14").resource("AwsS3Bucket", "arn:aws:s3:::no-such-bucket-here");
+    let outcome = world.ask(Verb::Fix, &gone.account(ACCOUNT).region(REGION).asff()).await;
+    assert_eq!(outcome.stage, Stage::Skipped);
+    assert!(outcome.reason.unwrap().starts_with("the resource does not exist"));
+    // A lost answer is looked at.
+    let finding = &world.findings()[0].1;
+    world.emulator.on_call(Arc::new(|call: &Call| {
+        (call.operation == "PutBucketVersioning").then_some(Fault::AnswerLost)
+    }));
+    assert_eq!(world.ask(Verb::Fix, finding).await.stage, Stage::Verified);
+}
+
+/// A remediator whose `observe` writes.
+struct Faulty;
+
+/// Its look goes by the real versioning unit; its write stands before it.
+impl Erased for Faulty {
+    fn spec(&self) -> &'static redress_remediators::Spec {
+        versioning().spec()
+    }
+    fn kind(&self) -> &'static redress_remediators::KindInfo {
+        versioning().kind()
+    }
+    fn evidence(&self) -> redress_remediators::Evidence {
+        versioning().evidence()
+    }
+    fn params_schema(&self) -> schemars::Schema {
+        versioning().params_schema()
+    }
+    fn check_params(&self, params: &Value) -> redress_remediators::Result<()> {
+        versioning().check_params(params)
+    }
+    fn locate(
+        &self,
+        seen: &redress_remediators::Sighting<'_>,
+    ) -> redress_remediators::Result<Key, redress_remediators::Misplaced> {
+        versioning().locate(seen)
+    }
+    fn inspect<'a>(
+        &'a self,
+        aws: &'a Aws,
+        tags: bool,
+    ) -> BoxFuture<'a, redress_remediators::Result<redress_remediators::Facts>> {
+        versioning().inspect(aws, tags)
+    }
+    fn observe<'a>(&'a self, aws: &'a Aws) -> BoxFuture<'a, redress_remediators::Result<Value>> {
+        Box::pin(async move {
+            let enabled = aws_sdk_s3::types::BucketVersioningStatus::Enabled;
+            let config = aws_sdk_s3::types::VersioningConfiguration::builder().status(enabled).build();
+            aws.s3()
+                .put_bucket_versioning()
+                .bucket(&aws.key().id)
+                .versioning_configuration(config)
+                .send()
+                .await?;
+            versioning().observe(aws).await
+        })
+    }
+    fn plan(&self, now: &Value, ask: &RawAsk<'_>) -> redress_remediators::Result<Plan<Value>> {
+        versioning().plan(now, ask)
+    }
+    fn apply<'a>(
+        &'a self,
+        aws: &'a Aws,
+        change: &'a Change<Value>,
+    ) -> BoxFuture<'a, redress_remediators::Result<()>> {
+        versioning().apply(aws, change)
+    }
+    fn check<'a>(
+        &'a self,
+        aws: &'a Aws,
+        change: &'a Change<Value>,
+    ) -> BoxFuture<'a, redress_remediators::Result<Value>> {
+        versioning().check(aws, change)
+    }
+    fn undo(
+        &self,
+        change: &Change<Value>,
+        now: &Value,
+    ) -> redress_remediators::Result<redress_remediators::Undo<Value>> {
+        versioning().undo(change, now)
+    }
+    fn same(&self, one: &Value, two: &Value) -> redress_remediators::Result<bool> {
+        versioning().same(one, two)
+    }
+    fn aging(&self, now: &Value) -> redress_remediators::Result<bool> {
+        versioning().aging(now)
+    }
+    fn wants_control_params(&self, control: &str, params: &Value) -> redress_remediators::Result<bool> {
+        versioning().wants_control_params(control, params)
+    }
+}
+
+fn versioning() -> &'static dyn Erased {
+    redress_remediators::find("s3.enable_versioning").unwrap()
+}
+
+const FAULTY: &[&dyn Erased] = &[&Faulty];
+
+#[tokio::test]
+async fn an_observe_that_writes_is_stopped_in_the_process() {
+    let mut world = World::new().await;
+    world.engine.registry = FAULTY;
+    let rule = "rules:\n  - name: faulty\n    control: S3.14\n    remediator: s3.enable_versioning\n";
+    world.engine.rules = RuleSet::parse(&[("rules.yaml", rule)], None, FAULTY).unwrap();
+    let finding = world.findings()[0].1.clone();
+    let outcome = world.ask(Verb::Plan, &finding).await;
+    assert_eq!((outcome.stage, outcome.error), (Stage::Failed, Some(ErrorKind::Blocked)));
+    let reason = outcome.reason.unwrap();
+    assert!(reason.contains("`s3:PutBucketVersioning` is not among the calls"), "{reason}");
+    assert!(world.writes().is_empty());
+    assert_eq!(world.live().await["s3.enable_versioning"], Value::Null);
+}
