@@ -225,7 +225,8 @@ async fn live(world: &World) -> Value {
     let addresses: Vec<_> = addresses.addresses().iter().map(|address| address.public_ip()).collect();
     let cognito = aws_sdk_cognitoidentityprovider::Client::new(&config);
     let users = cognito.list_users().user_pool_id(&at.pool).send().await.unwrap();
-    let enabled: Vec<bool> = users.users().iter().map(|user| user.enabled()).collect();
+    let enabled: Vec<bool> =
+        users.users().iter().map(aws_sdk_cognitoidentityprovider::types::UserType::enabled).collect();
     json!({
         "s3.enable_versioning": versioning.map(|status| status.as_str().to_owned()),
         "s3.add_lifecycle_rule": lifecycle,
