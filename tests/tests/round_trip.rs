@@ -19,7 +19,7 @@ use redress_router::{
     engine::{Activity, Connect, ControlParams, Done, Engine, Outcome, Purpose, Request, Settings, told},
     event::{Decoded, decode_many},
     rules::{Mode, RuleSet},
-    store::memory::Memory,
+    store::{Index, memory::Memory},
 };
 use redress_sandbox::{
     account::{Furnished, furnish},
@@ -142,14 +142,18 @@ impl World {
 
     async fn ask_any(&self, verb: Verb, finding: &Value, automatic: bool) -> Done {
         let event = uuid::Uuid::new_v4().to_string();
-        let finding = match decode_many(finding.to_string().as_bytes()).unwrap().remove(0) {
-            Decoded::Finding(finding) => *finding,
-            other => panic!("{other:?}"),
-        };
         let asked_by = if automatic {
             Asker::Automatic { event: event.clone() }
         } else {
             Asker::Cli { caller: "arn:aws:iam::123456789012:user/tester".to_owned() }
+        };
+        self.ask_as(verb, finding, asked_by, event).await
+    }
+
+    async fn ask_as(&self, verb: Verb, finding: &Value, asked_by: Asker, event: String) -> Done {
+        let finding = match decode_many(finding.to_string().as_bytes()).unwrap().remove(0) {
+            Decoded::Finding(finding) => *finding,
+            other => panic!("{other:?}"),
         };
         let request = Request {
             finding,
@@ -290,7 +294,8 @@ fn before_of(before: &Value, restored: &Value, name: &str) -> Value {
     expected
 }
 
-/// What is called is what is declared: plans make reads only, and every declared read and write is needed.
+/// What is called is what is declared: a plan makes every declared read and nothing else, a fix every declared
+/// write but those that a parameter asks for, and undo nothing beyond its list.
 #[tokio::test]
 async fn calls_are_what_was_declared() {
     let world = World::new().await;
@@ -317,12 +322,75 @@ async fn calls_are_what_was_declared() {
         let writes: BTreeSet<_> = called().difference(&reads).cloned().collect();
         let allowed = declared(remediator.spec().writes);
         assert!(writes.is_subset(&allowed), "{name}: {writes:?} are more than {allowed:?}");
+        let unused: Vec<&str> =
+            allowed.difference(&writes).map(|(_, operation)| operation.as_str()).collect();
+        // What only a parameter of the rule asks for.
+        let expected: &[&str] = match name {
+            "cognito.disable_user" => &["AdminUserGlobalSignOut"],
+            "ec2.restrict_ingress" => &["AuthorizeSecurityGroupIngress"],
+            _ => &[],
+        };
+        assert_eq!(unused, expected, "{name}");
         assert!(!writes.is_empty(), "{name}");
         world.emulator.forget_calls();
         assert_eq!(world.ask(Verb::Undo, &finding).await.stage, Stage::Undone, "{name}");
         let allowed = declared(&remediator.actions(Access::Undo));
         assert!(called().is_subset(&allowed), "{name}: {:?}", called());
     }
+}
+
+/// The controls that share a remediator with another one.
+#[tokio::test]
+async fn every_control_has_a_plan() {
+    let world = World::new().await;
+    let at = &world.account;
+    let group = ("AwsEc2SecurityGroup", at.group_arn.as_str());
+    for (control, (kind, id)) in [
+        ("S3.2", ("AwsS3Bucket", at.unblocked.arn.as_str())),
+        ("S3.3", ("AwsS3Bucket", at.unblocked.arn.as_str())),
+        ("S3.10", ("AwsS3Bucket", at.without_lifecycle.arn.as_str())),
+        ("EC2.14", group),
+        ("EC2.18", group),
+    ] {
+        let finding = ControlFinding::new(control).resource(kind, id).account(ACCOUNT).region(REGION).asff();
+        let planned = world.ask(Verb::Plan, &finding).await;
+        assert_eq!(planned.stage, Stage::Planned, "{control}: {:?}", planned.reason);
+    }
+    assert!(world.writes().is_empty());
+}
+
+/// Forged findings are refused at every door, recorded, and reach nothing.
+#[tokio::test]
+async fn forged_findings_are_refused_at_every_door() {
+    let world = World::new().await;
+    let good = world.findings()[0].1.clone();
+    let mut product = good.clone();
+    product["ProductArn"] =
+        json!(format!("arn:aws:securityhub:{REGION}:{ACCOUNT}:product/{ACCOUNT}/default"));
+    let mut elsewhere = good.clone();
+    elsewhere["Resources"][0]["Id"] = json!("arn:aws:s3::999999999999:somebody-elses");
+    let custom_action = |event: &str| Asker::CustomAction {
+        action: format!("arn:aws:securityhub:{REGION}:{ACCOUNT}:action/custom/RedressFix"),
+        event: event.to_owned(),
+        account: ACCOUNT.to_owned(),
+        region: REGION.to_owned(),
+    };
+    let forged = [product, elsewhere, world.inactive_user("999999999999")];
+    for finding in &forged {
+        for door in 0..3 {
+            let event = uuid::Uuid::new_v4().to_string();
+            let asked_by = match door {
+                0 => Asker::Automatic { event: event.clone() },
+                1 => custom_action(&event),
+                _ => Asker::Cli { caller: "arn:aws:iam::123456789012:user/tester".to_owned() },
+            };
+            let done = world.ask_as(Verb::Fix, finding, asked_by, event).await;
+            assert!(matches!(&done, Done::Outcome(outcome) if outcome.stage == Stage::Refused), "{done:?}");
+        }
+    }
+    let runs = world.engine.store.runs(Index::Account(ACCOUNT), 100).await.unwrap();
+    assert_eq!(runs.iter().filter(|run| run.stage == Stage::Refused).count(), 9, "{runs:?}");
+    assert!(world.emulator.calls().is_empty(), "{:?}", world.emulator.calls());
 }
 
 /// One finding in every spelling is one plan.
