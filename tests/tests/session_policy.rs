@@ -1,17 +1,26 @@
 //! The second lock of a dry run, without the first: session policies, enforced by ministack.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
 use redress_remediators::{Access, Error, ErrorKind, Key, REGISTRY, find, policy};
 use redress_router::{
+    audit::{Asker, Stage, Verb},
     aws::{Accounts, MemberRole},
-    engine::{Connect, Purpose},
+    engine::{Connect, Done, Engine, Purpose, Request, Settings},
+    event::{Decoded, decode_many},
+    rules::{Mode, RuleSet},
+    store::memory::Memory,
 };
+use redress_sandbox::findings::ControlFinding;
 use redress_tests::{
     deployment::{ACCOUNT, Deployment, REGION},
     http1,
     ministack::Options,
 };
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 const ROLE: &str = "redress-remediator";
 
@@ -94,6 +103,45 @@ async fn a_session_may_do_what_its_run_is_for_and_nothing_else() {
     iam(&deployment, "PutRolePolicy", &put).await;
     let role = MemberRole { name: ROLE.to_owned(), external_id: None };
     let accounts = Accounts::new(deployment.aws.clone(), Some(role));
+
+    // A new bucket has its block switched on, as with AWS.
+    deployment.s3().delete_public_access_block().bucket("mine").send().await.unwrap();
+    // The engine plans on a session that can only read.
+    let role = MemberRole { name: ROLE.to_owned(), external_id: None };
+    let engine = Engine {
+        registry: REGISTRY,
+        rules: RuleSet::builtin().unwrap(),
+        store: Arc::new(Memory::default()),
+        connect: Arc::new(Accounts::new(deployment.aws.clone(), Some(role))),
+        activity: None,
+        settings: Settings { ceiling: Mode::Plan, ..Settings::default() },
+        clock: Arc::new(Timestamp::now),
+    };
+    for (control, remediator) in
+        [("S3.14", "s3.enable_versioning"), ("S3.8", "s3.block_public_access"), ("S3.5", "s3.require_tls")]
+    {
+        let finding = ControlFinding::new(control).resource("AwsS3Bucket", "arn:aws:s3:::mine");
+        let finding = finding.account(ACCOUNT).region(REGION).asff().to_string();
+        let Decoded::Finding(finding) = decode_many(finding.as_bytes()).unwrap().remove(0) else {
+            panic!("no finding")
+        };
+        let request = Request {
+            finding: *finding,
+            verb: Verb::Plan,
+            asked_by: Asker::Cli { caller: "tester".to_owned() },
+            event: control.to_owned(),
+            only_rule: None,
+            only_resource: None,
+            agreed: None,
+            deadline: Instant::now() + Duration::from_secs(60),
+            dry_run: true,
+            record: false,
+        };
+        let done = engine.handle(&request).await.remove(0);
+        let Done::Outcome(outcome) = &done else { panic!("{done:?}") };
+        assert_eq!(outcome.stage, Stage::Planned, "{control}: {:?}", outcome.reason);
+        assert_eq!(outcome.subject.remediator.as_deref(), Some(remediator));
+    }
 
     let plan = client(&accounts, "mine", Access::Plan).await.unwrap();
     assert!(plan.get_bucket_versioning().bucket("mine").send().await.is_ok());
