@@ -1,0 +1,3 @@
+//! The Lambda function behind a user pool's triggers: packed as `bootstrap`.
+
+fn main() {}
