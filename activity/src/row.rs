@@ -86,6 +86,8 @@ pub struct Row {
     pub username: Option<String>,
     /// When the user was last seen.
     pub seen: Timestamp,
+    /// The same as it stands in the table, where that is another form than ours.
+    pub seen_as: Option<String>,
     /// When the row rings, in seconds since 1970; `None` never.
     pub ttl: Option<i64>,
     /// What the user was last seen by.
@@ -119,6 +121,7 @@ impl Row {
             sub: sub.to_owned(),
             username: Some(username.to_owned()),
             seen: at,
+            seen_as: None,
             ttl: None,
             trigger: Some(trigger.to_owned()),
             signed_in: true,
@@ -144,7 +147,7 @@ impl Row {
         };
         text(POOL, &self.pool);
         text(SUB, &self.sub);
-        text(TIMESTAMP, &written(self.seen));
+        text(TIMESTAMP, &self.seen_as.clone().unwrap_or_else(|| written(self.seen)));
         for (name, value) in [
             (USERNAME, &self.username),
             (TRIGGER, &self.trigger),
@@ -181,18 +184,18 @@ impl Row {
         };
         let pool = text(POOL)?.ok_or(Unreadable(POOL))?;
         let sub = text(SUB)?.ok_or(Unreadable(SUB))?;
-        let seen = text(TIMESTAMP)?.as_deref().and_then(time).ok_or(Unreadable(TIMESTAMP))?;
+        let seen_as = text(TIMESTAMP)?.ok_or(Unreadable(TIMESTAMP))?;
+        let seen = time(&seen_as).ok_or(Unreadable(TIMESTAMP))?;
+        let seen_as = Some(seen_as).filter(|text| *text != written(seen));
         let username = text(USERNAME)?;
         let trigger = text(TRIGGER)?;
         let ring = text(RING)?;
         let run = text(RUN)?;
-        let mut instant = |name: &'static str| {
-            text(name)?.map(|text| time(&text).ok_or(Unreadable(name))).transpose()
-        };
+        let mut instant =
+            |name: &'static str| text(name)?.map(|text| time(&text).ok_or(Unreadable(name))).transpose();
         let restored = instant(RESTORED)?;
         let warned = instant(WARNED)?;
-        let phase =
-            text(PHASE)?.map(|word| Phase::parse(&word).ok_or(Unreadable(PHASE))).transpose()?;
+        let phase = text(PHASE)?.map(|word| Phase::parse(&word).ok_or(Unreadable(PHASE))).transpose()?;
         let ttl = match rest.remove(TTL) {
             None => None,
             Some(AttributeValue::N(number)) => Some(number.parse().map_err(|_| Unreadable(TTL))?),
@@ -208,6 +211,7 @@ impl Row {
             sub,
             username,
             seen,
+            seen_as,
             ttl,
             trigger,
             signed_in,

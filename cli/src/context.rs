@@ -9,11 +9,13 @@ use redress_remediators::{Key, REGISTRY, Sighting};
 use redress_router::{
     activity::ActivityTable,
     aws::{Accounts, Caller, MemberRole, Roots, defaults, http_client, partition_of},
+    budget::Budget,
     config::Tables,
     engine::{Activity, Engine, Settings},
     event::shown,
+    losses::{CloudWatch, Losses},
     rules::{Mode, RuleSet},
-    store::{Store, dynamodb::DynamoDb, file::File, memory::Memory},
+    store::{Clock, Store, dynamodb::DynamoDb, file::File, memory::Memory},
 };
 
 use crate::{
@@ -40,6 +42,8 @@ pub(crate) struct Context {
     pub(crate) caller: Caller,
     pub(crate) rules_source: String,
     pub(crate) engine: Arc<Engine>,
+    /// The activity table, if one is named.
+    pub(crate) activity: Option<Arc<ActivityTable>>,
     pub(crate) kept: Kept,
 }
 
@@ -215,24 +219,31 @@ impl Context {
         let reach = Reach::new(global, around).await?;
         let caller = reach.caller().await?;
         let (store, kept) = store(global, Some(&reach.aws), to)?;
+        let clock: Clock = Arc::new(Timestamp::now);
         let activity = global.activity_table.as_ref().map(|table| {
+            let cloudwatch = CloudWatch::new(aws_sdk_cloudwatch::Client::new(&reach.aws), Arc::clone(&clock));
+            let losses = Losses::new(Arc::new(cloudwatch), Arc::clone(&store), Arc::clone(&clock));
             let client = aws_sdk_dynamodb::Client::new(&reach.aws);
-            Arc::new(ActivityTable::new(client, table)) as Arc<dyn Activity>
+            Arc::new(ActivityTable::new(client, table, Arc::new(losses)))
         });
+        // Whoever only looks need not be allowed to write to a deployment's state.
+        let paced_by =
+            if to == Use::Look { Arc::new(Memory::default()) as Arc<dyn Store> } else { Arc::clone(&store) };
         let engine = Arc::new(Engine {
             registry: REGISTRY,
             rules,
             store,
             connect: Arc::clone(&reach.accounts) as _,
-            activity,
+            activity: activity.clone().map(|table| table as Arc<dyn Activity>),
+            budget: Arc::new(Budget::new(paced_by, Arc::clone(&clock))),
             settings: Settings {
                 ceiling: Mode::Apply,
                 partition: partition_of(&reach.region).to_owned(),
                 ..Settings::default()
             },
-            clock: Arc::new(Timestamp::now),
+            clock,
         });
-        Ok(Self { reach, caller, rules_source, engine, kept })
+        Ok(Self { reach, caller, rules_source, engine, activity, kept })
     }
 
     /// Which locks keep a dry run from writing.

@@ -61,6 +61,7 @@ impl Job {
             deadline: Instant::now() + self.patience.timeout,
             dry_run: self.dry_run,
             record: !self.dry_run,
+            listed: true,
         }
     }
 }

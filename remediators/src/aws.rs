@@ -6,6 +6,8 @@ use std::{
 };
 
 use aws_config::SdkConfig;
+#[cfg(feature = "cognito")]
+use aws_config::retry::RetryConfig;
 use aws_smithy_runtime_api::{
     box_error::BoxError,
     client::{
@@ -23,7 +25,30 @@ use aws_smithy_runtime_api::{
 use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 use serde::{Deserialize, Serialize};
 
-use crate::{Action, Erased, Key, error::request_id};
+use crate::{Action, BoxFuture, Erased, ErrorKind, Key, Result as Outcome, error::request_id};
+
+/// How often a call is tried that was throttled or went wrong on the way.
+const TRIES: u32 = 4;
+
+/// A quota of AWS's that redress shares with the applications of an account and Region.
+#[derive(Debug)]
+pub struct Quota {
+    /// The service's IAM prefix and the name of AWS's category.
+    pub name: &'static str,
+    /// What AWS grants, in requests a second.
+    pub per_second: u32,
+    /// What redress takes of it, in requests a second, where nothing else is said.
+    pub share: u32,
+}
+
+/// Whoever keeps calls within redress's share of a quota.
+pub trait Pace: Send + Sync + fmt::Debug {
+    /// Waits until a call may be made on behalf of this resource's account and Region.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Throttled`] where the share is used up until after the run's end.
+    fn turn<'a>(&'a self, quota: &'static Quota, key: &'a Key) -> BoxFuture<'a, Outcome<()>>;
+}
 
 /// How far a run may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -44,13 +69,15 @@ pub struct Connection {
     pub config: SdkConfig,
     /// Whether S3 is addressed as `endpoint/bucket`, as emulators need it, not `bucket.endpoint`.
     pub path_style: bool,
+    /// Who keeps calls within quotas; `None` lets them go at once.
+    pub pace: Option<Arc<dyn Pace>>,
 }
 
 impl Connection {
     /// A connection to AWS, or to whatever endpoint `config` names.
     pub fn new(config: SdkConfig) -> Self {
         let path_style = config.endpoint_url().is_some();
-        Self { config, path_style }
+        Self { config, path_style, pace: None }
     }
 }
 
@@ -136,11 +163,65 @@ impl Aws {
         })
     }
 
-    /// Cognito user pools.
+    /// Makes a call when it is its turn, and again, at another turn, where it was throttled or went wrong on
+    /// the way. Its client must not try again by itself.
+    ///
+    /// # Errors
+    /// As AWS said it at last; [`ErrorKind::Throttled`] where no turn is left before the run's end.
+    pub async fn paced<T, E, F>(&self, quota: &'static Quota, call: impl FnMut() -> F) -> Outcome<T>
+    where
+        F: Future<Output = Result<T, E>>,
+        crate::Error: From<E>,
+    {
+        self.repeated(Some(quota), call).await
+    }
+
+    /// [`Aws::paced`] for a call whose quota need not be shared out.
+    ///
+    /// # Errors
+    /// As AWS said it at last.
+    pub async fn tried<T, E, F>(&self, call: impl FnMut() -> F) -> Outcome<T>
+    where
+        F: Future<Output = Result<T, E>>,
+        crate::Error: From<E>,
+    {
+        self.repeated(None, call).await
+    }
+
+    async fn repeated<T, E, F>(
+        &self,
+        quota: Option<&'static Quota>,
+        mut call: impl FnMut() -> F,
+    ) -> Outcome<T>
+    where
+        F: Future<Output = Result<T, E>>,
+        crate::Error: From<E>,
+    {
+        let mut tried = 0;
+        loop {
+            if let (Some(pace), Some(quota)) = (&self.connection.pace, quota) {
+                pace.turn(quota, &self.key).await?;
+            }
+            tried += 1;
+            match call().await.map_err(crate::Error::from) {
+                Err(error)
+                    if tried < TRIES && matches!(error.kind, ErrorKind::Throttled | ErrorKind::Transient) =>
+                {
+                    tracing::debug!(%error, tried, "to be tried again");
+                    tokio::time::sleep(std::time::Duration::from_millis(100 << tried)).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Cognito user pools. Its calls are tried again by [`Aws::paced`] only: those that the SDK repeats by
+    /// itself would count towards the quota unseen.
     #[cfg(feature = "cognito")]
     pub fn cognito(&self) -> &aws_sdk_cognitoidentityprovider::Client {
         self.cognito.get_or_init(|| {
             let config = aws_sdk_cognitoidentityprovider::config::Builder::from(&self.connection.config)
+                .retry_config(RetryConfig::disabled())
                 .interceptor(self.gate.clone())
                 .build();
             aws_sdk_cognitoidentityprovider::Client::from_conf(config)

@@ -21,19 +21,19 @@ mod resource;
 #[cfg(feature = "s3")]
 mod account;
 #[cfg(feature = "cognito")]
-mod cognito;
+pub mod cognito;
 #[cfg(feature = "ec2")]
 mod ec2;
 #[cfg(feature = "s3")]
 mod s3;
 
-pub use aws::{Access, Aws, Call, Connection};
+pub use aws::{Access, Aws, Call, Connection, Pace, Quota};
 pub use error::{Disposition, Error, ErrorKind, Result};
 pub use iam::{Action, Implied, On, policy};
 pub use registry::{REGISTRY, find, serving};
 pub use remediator::{
-    Ask, BoxFuture, Change, Erased, Evidence, NoParams, Plan, Proposal, RawAsk, Remediator, Risk, Spec, Undo,
-    whole,
+    Ask, BoxFuture, Change, Erased, Evidence, LastSeen, NoParams, Plan, Proposal, RawAsk, Remediator, Risk,
+    Spec, Undo, whole,
 };
 pub use resource::{Facts, Key, KindInfo, Misplaced, Resource, Sighting, Tags};
 

@@ -105,8 +105,22 @@ pub enum Evidence {
     /// The resource's own state.
     State,
     /// The activity table: when the user was last seen. The engine reads it, consistently, and gives it as
-    /// [`Ask::since`]; again directly before the write.
+    /// [`Ask::seen`]; again directly before the write, and once more after it.
     Activity,
+}
+
+/// When a user was last seen, as the activity table has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastSeen {
+    /// From when on the inactivity counts: the last sight, or a restore after it.
+    pub since: Timestamp,
+    /// Whether a sign-in is known at all; otherwise the user is only known to exist since then.
+    pub signed_in: bool,
+    /// When it was announced that the user will be disabled.
+    pub warned: Option<Timestamp>,
+    /// The end of the last day after `since` on which sign-ins of the pool were lost, and nobody has looked
+    /// after them: the user may have been seen until then.
+    pub in_doubt: Option<Timestamp>,
 }
 
 /// What stands beside a remediator's code: its name, and what people and IAM must know of it.
@@ -180,9 +194,11 @@ pub struct Ask<'a, P> {
     pub control_params: Option<&'a BTreeMap<String, Vec<String>>>,
     /// When the run started.
     pub at: Timestamp,
-    /// Since when the state has been one that [`Remediator::aging`] watches, or when the user was last seen
-    /// ([`Evidence::Activity`]); `None` where that is new, or not known.
+    /// Since when the state has been one that [`Remediator::aging`] watches; `None` where that is new, or not
+    /// known.
     pub since: Option<Timestamp>,
+    /// When the user was last seen, with [`Evidence::Activity`]; `None` where nothing is known of it.
+    pub seen: Option<&'a LastSeen>,
     /// Whether a person asked for this very finding.
     pub by_person: bool,
 }
@@ -208,6 +224,8 @@ pub enum Plan<S> {
     },
     /// This must not be changed by us.
     Refuse(String),
+    /// This was asked to be left alone: by the rule's parameters, or by a mark on the resource.
+    Exempt(String),
 }
 
 /// A change as proposed by a plan.
@@ -236,6 +254,7 @@ impl<S> Plan<S> {
             }
             Self::Wait { until, why } => Plan::Wait { until, why },
             Self::Refuse(why) => Plan::Refuse(why),
+            Self::Exempt(why) => Plan::Exempt(why),
         })
     }
 }
@@ -292,6 +311,8 @@ pub struct RawAsk<'a> {
     pub at: Timestamp,
     /// See [`Ask::since`].
     pub since: Option<Timestamp>,
+    /// See [`Ask::seen`].
+    pub seen: Option<&'a LastSeen>,
     /// See [`Ask::by_person`].
     pub by_person: bool,
 }
@@ -410,6 +431,7 @@ impl<R: Remediator> Erased for R {
             control_params: ask.control_params,
             at: ask.at,
             since: ask.since,
+            seen: ask.seen,
             by_person: ask.by_person,
         };
         R::plan(&state_of::<R>(now)?, &ask).map(|state| to_json(&state))
@@ -486,6 +508,6 @@ pub(crate) mod test {
     /// An ask as an automatic rule makes it, at the start of 2026.
     pub(crate) fn ask<'a, P>(control: &'a str, params: &'a P) -> Ask<'a, P> {
         let at = Timestamp::from_second(1_767_225_600).unwrap_or(Timestamp::UNIX_EPOCH);
-        Ask { control, params, control_params: None, at, since: None, by_person: false }
+        Ask { control, params, control_params: None, at, since: None, seen: None, by_person: false }
     }
 }

@@ -1,52 +1,260 @@
-//! When users of a user pool were last seen, as the sign-in recorder keeps it.
+//! When users of user pools were last seen: the activity table, as the sign-in recorder writes it.
 
-use aws_sdk_dynamodb::{Client, types::AttributeValue};
-use jiff::Timestamp;
-use redress_remediators::{BoxFuture, Error, ErrorKind, Key, Result};
+use std::{collections::HashMap, sync::Arc};
 
-use crate::engine::Activity;
+use aws_sdk_dynamodb::{
+    Client,
+    error::SdkError,
+    operation::{put_item::PutItemError, update_item::UpdateItemError},
+    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
+};
+use jiff::{SignedDuration, Timestamp};
+use redress_activity::row::{self, Phase, Row};
+use redress_remediators::{BoxFuture, Error, ErrorKind, Key, LastSeen, Result};
 
-/// The activity table: `userpool_id` and `sub` are its key, `timestamp` (RFC 3339, UTC) is when the user was
-/// last seen.
+use crate::{engine::Activity, losses::Losses};
+
+/// When a user who was enabled again is looked at next, to be given its days by the rules.
+const SOON: SignedDuration = SignedDuration::from_hours(24);
+
+/// The activity table.
 pub struct ActivityTable {
     client: Client,
     table: String,
+    losses: Arc<Losses>,
+}
+
+/// What became of a row that was to be put back.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PutBack {
+    /// It is there again.
+    Done,
+    /// There is one already: the user was seen since, or this very row is back.
+    Exists(Box<Row>),
 }
 
 impl ActivityTable {
-    /// The table of this name.
-    pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into() }
+    /// The table of this name; `losses` tells of sign-ins that are missing in it.
+    pub fn new(client: Client, table: impl Into<String>, losses: Arc<Losses>) -> Self {
+        Self { client, table: table.into(), losses }
     }
 
-    async fn read(&self, user: &Key) -> Result<Option<Timestamp>> {
-        let (pool, sub) = user
-            .id
-            .split_once('/')
-            .ok_or_else(|| Error::new(ErrorKind::Invalid, "the key is no user of a pool"))?;
-        let found = self
+    /// The sign-ins that are missing in the table.
+    pub fn losses(&self) -> &Arc<Losses> {
+        &self.losses
+    }
+
+    /// A user's row, read consistently.
+    ///
+    /// # Errors
+    /// As DynamoDB said it; [`ErrorKind::Invalid`] where the row can't be read. It proves nothing then, and
+    /// must not pass for one that is missing.
+    pub async fn row(&self, pool: &str, sub: &str) -> Result<Option<Row>> {
+        let request = self.client.get_item().table_name(&self.table).set_key(Some(Row::key(pool, sub)));
+        let found = request.consistent_read(true).send().await.map_err(|error| self.error(error))?;
+        found.item.as_ref().map(read).transpose()
+    }
+
+    /// Writes a row unless there is one.
+    ///
+    /// # Errors
+    /// As DynamoDB said it.
+    pub async fn put_back(&self, row: &Row) -> Result<PutBack> {
+        let put = self
             .client
-            .get_item()
+            .put_item()
             .table_name(&self.table)
-            .key("userpool_id", AttributeValue::S(pool.to_owned()))
-            .key("sub", AttributeValue::S(sub.to_owned()))
-            .projection_expression("#timestamp")
-            .expression_attribute_names("#timestamp", "timestamp")
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| Error::from(error).context(format!("activity table `{}`", self.table)))?;
-        let Some(item) = found.item else { return Ok(None) };
-        // A row that can't be read proves nothing, and must not pass for one that is missing.
-        let unreadable =
-            || Error::new(ErrorKind::Invalid, "the user's activity row has no readable `timestamp`");
-        let text = item.get("timestamp").and_then(|value| value.as_s().ok()).ok_or_else(unreadable)?;
-        text.parse().map(Some).map_err(|_| unreadable())
+            .set_item(Some(row.item()))
+            .condition_expression("attribute_not_exists(#sub)")
+            .expression_attribute_names("#sub", row::SUB)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match put.send().await {
+            Ok(_) => Ok(PutBack::Done),
+            Err(SdkError::ServiceError(error))
+                if matches!(error.err(), PutItemError::ConditionalCheckFailedException(_)) =>
+            {
+                let PutItemError::ConditionalCheckFailedException(failed) = error.into_err() else {
+                    return Err(Error::new(ErrorKind::Transient, "a condition failed"));
+                };
+                match failed.item {
+                    Some(item) => read(&item).map(|row| PutBack::Exists(Box::new(row))),
+                    None => match self.row(&row.pool, &row.sub).await? {
+                        Some(row) => Ok(PutBack::Exists(Box::new(row))),
+                        None => Err(Error::new(ErrorKind::Transient, "the row was there and is gone")),
+                    },
+                }
+            }
+            Err(error) => Err(self.error(error)),
+        }
+    }
+
+    /// Replaces a row by another, on condition that the user was not seen since it was read.
+    ///
+    /// # Errors
+    /// As DynamoDB said it.
+    pub async fn replace(&self, before: &Row, after: &Row) -> Result<bool> {
+        let restored = before.item().remove(row::RESTORED);
+        let condition = match restored {
+            Some(_) => "#seen = :seen AND #restored = :restored",
+            None => "#seen = :seen AND attribute_not_exists(#restored)",
+        };
+        let mut put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(after.item()))
+            .condition_expression(condition)
+            .expression_attribute_names("#seen", row::TIMESTAMP)
+            .expression_attribute_names("#restored", row::RESTORED)
+            .expression_attribute_values(":seen", seen_as(before));
+        if let Some(restored) = restored {
+            put = put.expression_attribute_values(":restored", restored);
+        }
+        match put.send().await {
+            Ok(_) => Ok(true),
+            Err(SdkError::ServiceError(error))
+                if matches!(error.err(), PutItemError::ConditionalCheckFailedException(_)) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(self.error(error)),
+        }
+    }
+
+    /// Removes the row of a user who does not exist any more, unless it was seen since the row was read.
+    ///
+    /// # Errors
+    /// As DynamoDB said it.
+    pub async fn close(&self, row: &Row) -> Result<()> {
+        let delete = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(Row::key(&row.pool, &row.sub)))
+            .condition_expression("#seen = :seen")
+            .expression_attribute_names("#seen", row::TIMESTAMP)
+            .expression_attribute_values(":seen", seen_as(row));
+        match delete.send().await {
+            Ok(_) => Ok(()),
+            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
+                Ok(())
+            }
+            Err(error) => Err(self.error(error)),
+        }
+    }
+
+    /// All rows of a pool.
+    ///
+    /// # Errors
+    /// As DynamoDB said it; a row that can't be read is an error of its own in the list.
+    pub async fn rows(&self, pool: &str) -> Result<Vec<Result<Row>>> {
+        let mut rows = Vec::new();
+        let mut pages = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("#pool = :pool")
+            .expression_attribute_names("#pool", row::POOL)
+            .expression_attribute_values(":pool", AttributeValue::S(pool.to_owned()))
+            .into_paginator()
+            .items()
+            .send();
+        while let Some(item) = pages.next().await {
+            rows.push(read(&item.map_err(|error| self.error(error))?));
+        }
+        Ok(rows)
+    }
+
+    fn error<E>(
+        &self,
+        error: SdkError<E, aws_smithy_runtime_api::client::orchestrator::HttpResponse>,
+    ) -> Error
+    where
+        Error: From<SdkError<E, aws_smithy_runtime_api::client::orchestrator::HttpResponse>>,
+    {
+        Error::from(error).context(format!("activity table `{}`", self.table))
+    }
+
+    async fn last_seen(&self, user: &Key) -> Result<Option<LastSeen>> {
+        let (pool, sub) = pool_and_sub(user)?;
+        let Some(row) = self.row(pool, sub).await? else { return Ok(None) };
+        let in_doubt = self.losses.in_doubt(pool, row.since()).await?;
+        Ok(Some(LastSeen { since: row.since(), signed_in: row.signed_in, warned: row.warned, in_doubt }))
+    }
+
+    async fn mark_disabled(&self, user: &Key, seen: &LastSeen, run: &str) -> Result<bool> {
+        let (pool, sub) = pool_and_sub(user)?;
+        let Some(before) = self.row(pool, sub).await? else { return Ok(false) };
+        if before.since() != seen.since {
+            return Ok(false);
+        }
+        let after =
+            Row { phase: Some(Phase::Disabled), ttl: None, run: Some(run.to_owned()), ..before.clone() };
+        self.replace(&before, &after).await
+    }
+
+    async fn mark_restored(&self, user: &Key, at: Timestamp) -> Result<()> {
+        let (pool, sub) = pool_and_sub(user)?;
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(Row::key(pool, sub)))
+            // A user without a row is one whom nobody watches: there is no clock to set.
+            .condition_expression("attribute_exists(#sub)")
+            .update_expression("SET #restored = :at, #ttl = :ttl REMOVE #phase, #warned, #ring, #run")
+            .expression_attribute_names("#sub", row::SUB)
+            .expression_attribute_names("#restored", row::RESTORED)
+            .expression_attribute_names("#ttl", row::TTL)
+            .expression_attribute_names("#phase", row::PHASE)
+            .expression_attribute_names("#warned", row::WARNED)
+            .expression_attribute_names("#ring", row::RING)
+            .expression_attribute_names("#run", row::RUN)
+            .expression_attribute_values(":at", AttributeValue::S(row::written(at)))
+            .expression_attribute_values(
+                ":ttl",
+                AttributeValue::N(at.saturating_add(SOON).unwrap_or(at).as_second().to_string()),
+            );
+        match update.send().await {
+            Ok(_) => Ok(()),
+            Err(SdkError::ServiceError(error))
+                if matches!(error.err(), UpdateItemError::ConditionalCheckFailedException(_)) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(self.error(error)),
+        }
     }
 }
 
 impl Activity for ActivityTable {
-    fn last<'a>(&'a self, user: &'a Key) -> BoxFuture<'a, Result<Option<Timestamp>>> {
-        Box::pin(self.read(user))
+    fn last<'a>(&'a self, user: &'a Key) -> BoxFuture<'a, Result<Option<LastSeen>>> {
+        Box::pin(self.last_seen(user))
     }
+
+    fn disabled<'a>(
+        &'a self,
+        user: &'a Key,
+        seen: &'a LastSeen,
+        run: &'a str,
+    ) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(self.mark_disabled(user, seen, run))
+    }
+
+    fn restored<'a>(&'a self, user: &'a Key, at: Timestamp) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.mark_restored(user, at))
+    }
+}
+
+fn pool_and_sub(user: &Key) -> Result<(&str, &str)> {
+    user.id.split_once('/').ok_or_else(|| Error::new(ErrorKind::Invalid, "the key is no user of a pool"))
+}
+
+fn read(item: &HashMap<String, AttributeValue>) -> Result<Row> {
+    Row::read(item).map_err(|unreadable| Error::new(ErrorKind::Invalid, unreadable.to_string()))
+}
+
+/// The time as it stands in the table: rows of others may hold it in another form than ours.
+fn seen_as(row: &Row) -> AttributeValue {
+    AttributeValue::S(row.seen_as.clone().unwrap_or_else(|| row::written(row.seen)))
 }

@@ -123,6 +123,9 @@ pub struct FindingRef {
     /// OCSF `metadata.uid`; only OCSF findings have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata_uid: Option<String>,
+    /// Whether Security Hub does not have it: an inactive user that was handed to the engine at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unlisted: bool,
 }
 
 /// What was asked.
@@ -345,6 +348,7 @@ pub(crate) mod tests {
                     id: "f-1".to_owned(),
                     product: "arn:aws:securityhub:eu-west-1::product/aws/securityhub".to_owned(),
                     metadata_uid: None,
+                    unlisted: false,
                 }),
                 control: "S3.14".to_owned(),
                 rule: Some("s3-versioning".to_owned()),

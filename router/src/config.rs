@@ -16,13 +16,15 @@
 //! | `REDRESS_DEAD_LETTER_URL` | the queue for messages that can't be decoded | the message fails |
 //! | `REDRESS_CA_BUNDLE` | PEM file of certificate authorities, or `system` | Amazon's own |
 //! | `REDRESS_LOG` | `error`, `warn`, `info`, `debug`, `trace`; records are logged at any of them | `info` |
+//! | `REDRESS_USER_UPDATES_PER_SECOND` | redress's share of Cognito's 25 user updates a second | `10` |
+//! | `REDRESS_SIGN_IN_WINDOW_SECONDS` | how long after a user was disabled a sign-in from before is waited for | `15` |
 //! | `REDRESS_SETTLE_SECONDS` | how long a change is looked for before the event goes back | `45` |
 //!
 //! A value that can't be read stops the function at its start: it fails closed, and says which.
 
 use std::{env::VarError, path::PathBuf, time::Duration};
 
-use redress_remediators::REGISTRY;
+use redress_remediators::{REGISTRY, cognito::USER_UPDATE};
 
 use crate::{
     aws::{MemberRole, Roots},
@@ -64,6 +66,10 @@ pub struct Config {
     pub roots: Roots,
     /// How long a change is looked for.
     pub settle: Duration,
+    /// Redress's share of Cognito's user updates, in requests a second.
+    pub user_updates: u32,
+    /// How long after a user was disabled a sign-in from before is waited for.
+    pub sign_in_window: Duration,
 }
 
 /// A variable that can't be read.
@@ -167,6 +173,12 @@ impl Config {
             dead_letter_url: get("REDRESS_DEAD_LETTER_URL")?,
             roots,
             settle: Duration::from_secs(number("REDRESS_SETTLE_SECONDS", 45, 840)?.into()),
+            user_updates: number(
+                "REDRESS_USER_UPDATES_PER_SECOND",
+                USER_UPDATE.share,
+                USER_UPDATE.per_second,
+            )?,
+            sign_in_window: Duration::from_secs(number("REDRESS_SIGN_IN_WINDOW_SECONDS", 15, 300)?.into()),
         })
     }
 

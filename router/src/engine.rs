@@ -18,7 +18,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use redress_remediators::{
-    Access, BoxFuture, Change, Connection, Erased, Error, ErrorKind, Key, Risk, Sighting,
+    Access, BoxFuture, Change, Connection, Erased, Error, ErrorKind, Key, LastSeen, Risk, Sighting,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -27,6 +27,7 @@ use tracing::{info, warn};
 use self::run::{Ending, Goal, Run, Stop};
 use crate::{
     audit::{Asker, FindingRef, Stage, Subject, Verb, verify_run},
+    budget::Budget,
     event::shown,
     finding::{Finding, Note},
     guard::{self, Keys, Lease, Memo, lease_key},
@@ -59,6 +60,8 @@ pub struct Engine {
     pub connect: Arc<dyn Connect>,
     /// When users were last seen; `None` where no activity table is kept.
     pub activity: Option<Arc<dyn Activity>>,
+    /// What keeps calls within redress's share of AWS's quotas.
+    pub budget: Arc<Budget>,
     /// The deployment's limits.
     pub settings: Settings,
     /// The time. Runs take theirs from here, so that tests can let days pass.
@@ -76,6 +79,10 @@ pub struct Settings {
     pub time_to_verify: Duration,
     /// How long a change is looked for before the event goes back to its queue.
     pub settle: Duration,
+    /// For how long after a user was disabled a sign-in from before may still be on its way to the activity
+    /// table: Cognito gives a trigger
+    /// [five seconds, three times](https://docs.aws.amazon.com/cognito/latest/developerguide/cognito-user-pools-working-with-lambda-triggers.html).
+    pub sign_in_window: Duration,
 }
 
 impl Default for Settings {
@@ -85,6 +92,7 @@ impl Default for Settings {
             partition: "aws".to_owned(),
             time_to_verify: Duration::from_secs(5),
             settle: Duration::from_secs(45),
+            sign_in_window: Duration::from_secs(15),
         }
     }
 }
@@ -111,7 +119,19 @@ type Routed<'e> = (&'static dyn Erased, Option<&'e Rule>);
 /// When users were last seen.
 pub trait Activity: Send + Sync {
     /// When the user of this key was last seen, read consistently; `None` where nothing is known of it.
-    fn last<'a>(&'a self, user: &'a Key) -> BoxFuture<'a, Result<Option<Timestamp>, Error>>;
+    fn last<'a>(&'a self, user: &'a Key) -> BoxFuture<'a, Result<Option<LastSeen>, Error>>;
+
+    /// Keeps that this run has disabled the user, unless it has been seen later than `seen` says: then it
+    /// keeps nothing, and answers `false`.
+    fn disabled<'a>(
+        &'a self,
+        user: &'a Key,
+        seen: &'a LastSeen,
+        run: &'a str,
+    ) -> BoxFuture<'a, Result<bool, Error>>;
+
+    /// Keeps that the user was enabled again: its inactivity counts from then on.
+    fn restored<'a>(&'a self, user: &'a Key, at: Timestamp) -> BoxFuture<'a, Result<(), Error>>;
 }
 
 /// What a connection is for.
@@ -153,6 +173,8 @@ pub struct Request {
     pub dry_run: bool,
     /// Whether outcomes are stored. A dry run on the command line leaves no trace.
     pub record: bool,
+    /// Whether Security Hub has the finding, and is told of outcomes.
+    pub listed: bool,
 }
 
 /// A finding that never became one, and why.
@@ -429,6 +451,7 @@ impl Engine {
             deadline: request.deadline,
             started: (self.clock)(),
             since: None,
+            seen: None,
             chain: (0, String::new()),
             lease: None,
             origin: None,
@@ -500,6 +523,7 @@ impl Engine {
             deadline,
             started: (self.clock)(),
             since: None,
+            seen: None,
             chain: (last.seq, hash),
             lease: None,
             origin: Some(change.from.clone()),
@@ -555,6 +579,7 @@ impl Engine {
                 id: finding.id.clone(),
                 product: finding.product_arn.clone(),
                 metadata_uid: finding.metadata_uid.clone(),
+                unlisted: !request.listed,
             }),
             control: finding.control.as_str().to_owned(),
             rule: None,
@@ -620,6 +645,7 @@ impl Engine {
             deadline: Instant::now(),
             started: (self.clock)(),
             since: None,
+            seen: None,
             chain: (0, String::new()),
             lease: None,
             origin: None,

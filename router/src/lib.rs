@@ -7,6 +7,7 @@
 pub mod activity;
 pub mod audit;
 pub mod aws;
+pub mod budget;
 pub mod config;
 pub mod control;
 pub mod diff;
@@ -15,6 +16,7 @@ pub mod event;
 pub mod exemption;
 pub mod finding;
 pub mod guard;
+pub mod losses;
 pub mod pattern;
 pub mod report;
 pub mod rules;

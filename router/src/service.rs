@@ -225,6 +225,7 @@ impl Service {
                         deadline,
                         dry_run: false,
                         record: true,
+                        listed: true,
                     };
                     done.extend(self.engine.handle(&request).await);
                     continue;
@@ -245,6 +246,7 @@ impl Service {
                 id: key.id,
                 product: key.product_arn,
                 metadata_uid: key.metadata_uid,
+                unlisted: false,
             });
             let dismissed = Dismissed {
                 finding,

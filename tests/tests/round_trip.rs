@@ -12,10 +12,12 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use redress_remediators::{
-    Access, Action, Aws, BoxFuture, Change, Connection, Erased, Error, ErrorKind, Key, Plan, REGISTRY, RawAsk,
+    Access, Action, Aws, BoxFuture, Change, Connection, Erased, Error, ErrorKind, Key, LastSeen, Plan,
+    REGISTRY, RawAsk,
 };
 use redress_router::{
     audit::{Asker, Stage, Verb},
+    budget::Budget,
     engine::{Activity, Connect, ControlParams, Done, Engine, Outcome, Purpose, Request, Settings, told},
     event::{Decoded, decode_many},
     rules::{Mode, RuleSet},
@@ -46,7 +48,7 @@ impl Connect for InProcess {
     fn connect<'a>(&'a self, to: &'a Purpose<'a>) -> BoxFuture<'a, Result<Connection, Error>> {
         let region = if to.key.region == "global" { to.region } else { &to.key.region };
         let config = self.0.sdk_config(&to.key.account, region);
-        Box::pin(async move { Ok(Connection { config, path_style: true }) })
+        Box::pin(async move { Ok(Connection { config, path_style: true, pace: None }) })
     }
 
     fn control_params<'a>(
@@ -63,13 +65,29 @@ impl Connect for InProcess {
 }
 
 /// Users who were last seen so many days ago; `None`: there is no row.
-struct LastSeen(Option<i64>);
+struct Seen(Option<i64>);
 
-impl Activity for LastSeen {
-    fn last<'a>(&'a self, _: &'a Key) -> BoxFuture<'a, Result<Option<Timestamp>, Error>> {
-        let seen = self.0.map(|days| Timestamp::now() - SignedDuration::from_hours(24 * days));
-        Box::pin(async move { Ok(seen.map(|seen| seen.round(jiff::Unit::Hour).unwrap())) })
+impl Activity for Seen {
+    fn last<'a>(&'a self, _: &'a Key) -> BoxFuture<'a, Result<Option<LastSeen>, Error>> {
+        let seen = self.0.map(|days| {
+            let since = Timestamp::now() - SignedDuration::from_hours(24 * days);
+            let since = since.round(jiff::Unit::Hour).unwrap();
+            LastSeen { since, signed_in: true, warned: None, in_doubt: None }
+        });
+        Box::pin(async move { Ok(seen) })
     }
+
+    fn disabled<'a>(&'a self, _: &'a Key, _: &'a LastSeen, _: &'a str) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async { Ok(true) })
+    }
+
+    fn restored<'a>(&'a self, _: &'a Key, _: Timestamp) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+fn budget() -> Arc<Budget> {
+    Arc::new(Budget::new(Arc::new(Memory::default()), Arc::new(Timestamp::now)))
 }
 
 struct World {
@@ -87,10 +105,12 @@ impl World {
             rules: rules(),
             store: Arc::new(Memory::default()),
             connect: Arc::new(InProcess(emulator.clone())),
-            activity: Some(Arc::new(LastSeen(Some(200)))),
+            activity: Some(Arc::new(Seen(Some(200)))),
+            budget: budget(),
             settings: Settings {
                 ceiling: Mode::Apply,
                 settle: Duration::from_secs(2),
+                sign_in_window: Duration::ZERO,
                 ..Settings::default()
             },
             clock: Arc::new(Timestamp::now),
@@ -166,6 +186,7 @@ impl World {
             deadline: Instant::now() + Duration::from_secs(60),
             dry_run: false,
             record: true,
+            listed: true,
         };
         let mut done = self.engine.handle(&request).await;
         assert_eq!(done.len(), 1, "{done:?}");
@@ -458,7 +479,7 @@ async fn only_the_open_rules_of_a_group_are_revoked() {
 async fn users_are_disabled_on_proof_of_inactivity_alone() {
     for (seen, expected) in [(None, "no activity"), (Some(3), "is active"), (Some(200), "")] {
         let mut world = World::new().await;
-        world.engine.activity = Some(Arc::new(LastSeen(seen)));
+        world.engine.activity = Some(Arc::new(Seen(seen)));
         let outcome = world.ask(Verb::Fix, &world.inactive_user(ACCOUNT)).await;
         let enabled = world.live().await["cognito.disable_user"] == json!([true]);
         if expected.is_empty() {

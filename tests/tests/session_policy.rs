@@ -8,6 +8,7 @@ use redress_remediators::{Access, Error, ErrorKind, Key, REGISTRY, find, policy}
 use redress_router::{
     audit::{Asker, Stage, Verb},
     aws::{Accounts, MemberRole},
+    budget::Budget,
     engine::{Connect, Done, Engine, Purpose, Request, Settings},
     event::{Decoded, decode_many},
     rules::{Mode, RuleSet},
@@ -114,6 +115,7 @@ async fn a_session_may_do_what_its_run_is_for_and_nothing_else() {
         store: Arc::new(Memory::default()),
         connect: Arc::new(Accounts::new(deployment.aws.clone(), Some(role))),
         activity: None,
+        budget: Arc::new(Budget::new(Arc::new(Memory::default()), Arc::new(Timestamp::now))),
         settings: Settings { ceiling: Mode::Plan, ..Settings::default() },
         clock: Arc::new(Timestamp::now),
     };
@@ -136,6 +138,7 @@ async fn a_session_may_do_what_its_run_is_for_and_nothing_else() {
             deadline: Instant::now() + Duration::from_secs(60),
             dry_run: true,
             record: false,
+            listed: true,
         };
         let done = engine.handle(&request).await.remove(0);
         let Done::Outcome(outcome) = &done else { panic!("{done:?}") };

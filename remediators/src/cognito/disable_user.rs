@@ -2,59 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use jiff::SignedDuration;
+use jiff::Timestamp;
 
-use super::user::{POOL, User};
+use super::{
+    USER_UPDATE,
+    policy::Policy,
+    user::{POOL, User},
+};
 use crate::{
     prelude::*,
     remediator::{Evidence, Proposal},
 };
 
 pub(crate) struct DisableUser;
-
-/// A rule's parameters.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Params {
-    /// Groups of the pool whose members are never disabled, as they are spelt there.
-    protected_groups: BTreeSet<String>,
-    /// The custom attribute that exempts a user: whoever has it set, to anything but `false`, is never
-    /// disabled. A pool that has no such attribute exempts nobody by it.
-    #[serde(deserialize_with = "custom_attribute")]
-    #[schemars(regex(pattern = "^(dev:)?custom:."))]
-    exempt_attribute: String,
-    /// Also disable users who sign in by an identity provider outside the pool.
-    federated: bool,
-    /// End the user's sessions as well: their refresh tokens stay void, also after an undo.
-    sign_out: bool,
-    /// For how many days a user must not have been seen.
-    #[schemars(range(min = 1, max = 3650))]
-    inactive_days: u16,
-}
-
-impl Default for Params {
-    fn default() -> Self {
-        Self {
-            protected_groups: BTreeSet::new(),
-            exempt_attribute: "custom:redress_exempt".to_owned(),
-            federated: false,
-            sign_out: false,
-            inactive_days: 90,
-        }
-    }
-}
-
-/// Of all other attributes, the state does not say whether they are set: an exemption by one would be none.
-fn custom_attribute<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    match name.strip_prefix("dev:").unwrap_or(&name).strip_prefix("custom:") {
-        Some(rest) if !rest.is_empty() => Ok(name),
-        _ => Err(serde::de::Error::custom(format!(
-            "`{}` is no custom attribute: its name begins with `custom:`",
-            name.escape_debug()
-        ))),
-    }
-}
 
 /// Neither the user's name nor any value of an attribute is in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -102,76 +62,105 @@ impl Remediator for DisableUser {
     };
     const EVIDENCE: Evidence = Evidence::Activity;
     type Resource = User;
-    type Params = Params;
+    type Params = Policy;
     type State = State;
 
     async fn observe(aws: &Aws, at: &User) -> Result<State> {
         let user = at.find(aws).await?;
         let request = aws.cognito().admin_list_groups_for_user().user_pool_id(&at.pool).username(user.name);
-        let mut pages = request.into_paginator().items().send();
         let mut groups = BTreeSet::new();
-        while let Some(group) = pages.next().await {
-            groups.extend(group?.group_name);
+        let mut token = None;
+        loop {
+            let page = request.clone().set_next_token(token);
+            let found = aws.tried(|| page.clone().send()).await?;
+            groups.extend(found.groups.unwrap_or_default().into_iter().filter_map(|group| group.group_name));
+            token = found.next_token.filter(|token| !token.is_empty());
+            if token.is_none() {
+                break;
+            }
         }
         Ok(State { enabled: user.enabled, status: user.status, groups, marks: user.marks, sign_out: false })
     }
 
-    fn plan(now: &State, ask: &Ask<'_, Params>) -> Plan<State> {
-        let params = ask.params;
+    fn plan(now: &State, ask: &Ask<'_, Policy>) -> Plan<State> {
+        let (policy, at) = (ask.params, ask.at);
         if !now.enabled {
             return Plan::Compliant;
         }
-        let Some(seen) = ask.since else {
+        let Some(seen) = ask.seen else {
             return Plan::Refuse(
                 "nothing shows that the user is inactive: there is no activity of it".to_owned(),
             );
         };
-        let due = seen + SignedDuration::from_hours(24 * i64::from(params.inactive_days));
-        if due > ask.at {
+        let threshold = policy.threshold(seen.signed_in);
+        let days = threshold.as_hours() / 24;
+        let schedule = policy.schedule(seen, at);
+        let since = day(seen.since);
+        let warned = policy.warn_days > 0 && schedule.warn_at.is_none();
+        if schedule.due_at > at && !(warned && !ask.by_person) {
             return Plan::Refuse(format!(
-                "the user is active: last seen {}, which is less than {} days ago",
-                seen.strftime("%Y-%m-%d %H:%M UTC"),
-                params.inactive_days
+                "the user is active: last seen {since}, which is less than {days} days ago"
             ));
         }
-        if now.marks.contains(&params.exempt_attribute) {
-            return Plan::Refuse(format!(
-                "the user is exempt: its attribute `{}` is set",
-                shown(&params.exempt_attribute)
+        if now.marks.contains(&policy.exempt_attribute) {
+            return Plan::Exempt(format!(
+                "the user's attribute `{}` is set",
+                shown(&policy.exempt_attribute)
             ));
         }
-        if let Some(group) = now.groups.intersection(&params.protected_groups).next() {
-            return Plan::Refuse(format!("the user is in the protected group `{}`", shown(group)));
+        if let Some(group) = now.groups.intersection(&policy.protected_groups).next() {
+            return Plan::Exempt(format!("the user is in the protected group `{}`", shown(group)));
         }
-        if now.status == "EXTERNAL_PROVIDER" && !params.federated {
-            return Plan::Refuse(
+        if now.status == "EXTERNAL_PROVIDER" && !policy.federated {
+            return Plan::Exempt(
                 "the user signs in by an identity provider outside the pool, where it should be disabled; the \
                  rule can say `federated`"
                     .to_owned(),
             );
         }
+        if let Some(doubt) = seen.in_doubt
+            && doubt.saturating_add(threshold).is_ok_and(|due| due > at)
+        {
+            return Plan::Refuse(format!(
+                "the user may have been seen until {}, when sign-ins of the pool were lost; `redress cognito \
+                 reconcile` looks after them",
+                day(doubt)
+            ));
+        }
+        if !ask.by_person && schedule.disable_at > at {
+            let why = match schedule.warn_at {
+                Some(_) => "it is announced before",
+                None => "it is announced, or within its days of grace",
+            };
+            let until = schedule.disable_at;
+            return Plan::Wait { until, why: format!("last seen {since}; {why}") };
+        }
         let mut notes =
             vec!["the user can't sign in or renew a session until it is enabled again".to_owned()];
-        if params.sign_out {
+        if policy.sign_out {
             notes.push("the user's sessions end, on every device; undo does not bring them back".to_owned());
         }
-        let to = State { enabled: false, sign_out: params.sign_out, ..now.clone() };
+        let to = State { enabled: false, sign_out: policy.sign_out, ..now.clone() };
         Plan::Change(Proposal { to, risk: Risk::Access, notes })
     }
 
     async fn apply(aws: &Aws, at: &User, change: &Change<State>) -> Result<()> {
         // Names can change hands: it is read again for every change, and is in no record.
         let name = at.find(aws).await?.name;
+        let cognito = aws.cognito();
         if change.to.enabled {
-            aws.cognito().admin_enable_user().user_pool_id(&at.pool).username(name).send().await?;
+            let enable = cognito.admin_enable_user().user_pool_id(&at.pool).username(name);
+            aws.paced(&USER_UPDATE, || enable.clone().send()).await?;
             return Ok(());
         }
         // First, for a run that breaks off in between: a disabled user looks done, whereas nothing shows
         // whether its sessions have ended.
         if change.to.sign_out {
-            aws.cognito().admin_user_global_sign_out().user_pool_id(&at.pool).username(&name).send().await?;
+            let end = cognito.admin_user_global_sign_out().user_pool_id(&at.pool).username(&name);
+            aws.paced(&USER_UPDATE, || end.clone().send()).await?;
         }
-        aws.cognito().admin_disable_user().user_pool_id(&at.pool).username(name).send().await?;
+        let disable = cognito.admin_disable_user().user_pool_id(&at.pool).username(name);
+        aws.paced(&USER_UPDATE, || disable.clone().send()).await?;
         Ok(())
     }
 
@@ -185,6 +174,10 @@ impl Remediator for DisableUser {
     }
 }
 
+fn day(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
+
 /// A name from the pool or the rule, as it may stand in a message.
 fn shown(name: &str) -> String {
     name.chars().take(64).collect::<String>().escape_debug().to_string()
@@ -193,8 +186,10 @@ fn shown(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+    use jiff::SignedDuration;
+
     use super::*;
-    use crate::remediator::test::ask;
+    use crate::{LastSeen, remediator::test::ask};
 
     const CONTROL: &str = "redress.cognito-inactive-user";
 
@@ -212,30 +207,75 @@ mod tests {
         }
     }
 
-    fn plan(now: &State, params: &Params) -> Plan<State> {
-        seen(now, params, Some(100))
+    fn last_seen(days: i64) -> LastSeen {
+        let at = ask(CONTROL, &()).at;
+        let since = at - SignedDuration::from_hours(24 * days);
+        LastSeen { since, signed_in: true, warned: None, in_doubt: None }
     }
 
-    /// The plan for a user who was last seen so many days ago.
-    fn seen(now: &State, params: &Params, days: Option<i64>) -> Plan<State> {
-        let mut ask = ask(CONTROL, params);
-        ask.since = days.map(|days| ask.at - SignedDuration::from_hours(24 * days));
-        DisableUser::plan(now, &ask)
+    fn plan(now: &State, policy: &Policy) -> Plan<State> {
+        seen(now, policy, Some(&last_seen(100)))
+    }
+
+    fn seen(now: &State, policy: &Policy, seen: Option<&LastSeen>) -> Plan<State> {
+        DisableUser::plan(now, &Ask { seen, ..ask(CONTROL, policy) })
+    }
+
+    fn by_person(now: &State, policy: &Policy, seen: &LastSeen) -> Plan<State> {
+        DisableUser::plan(now, &Ask { seen: Some(seen), by_person: true, ..ask(CONTROL, policy) })
     }
 
     #[test]
     fn without_proof_of_inactivity_nobody_is_disabled() {
-        let params = Params::default();
-        assert!(matches!(seen(&state(), &params, None), Plan::Refuse(why) if why.contains("no activity")));
-        assert!(matches!(seen(&state(), &params, Some(89)), Plan::Refuse(why) if why.contains("is active")));
-        assert!(matches!(seen(&state(), &params, Some(90)), Plan::Change(_)));
-        assert!(matches!(seen(&state(), &params, Some(-1)), Plan::Refuse(_)), "a time in the future");
+        let policy = Policy::default();
+        assert!(matches!(seen(&state(), &policy, None), Plan::Refuse(why) if why.contains("no activity")));
+        let days = |days| seen(&state(), &policy, Some(&last_seen(days)));
+        assert!(matches!(days(89), Plan::Refuse(why) if why.contains("is active")));
+        assert!(matches!(days(90), Plan::Change(_)));
+        assert!(matches!(days(-1), Plan::Refuse(_)), "a time in the future");
+    }
+
+    #[test]
+    fn nobody_is_disabled_while_lost_sign_ins_may_be_theirs() {
+        let policy = Policy::default();
+        let lost = |days| LastSeen { in_doubt: Some(last_seen(days).since), ..last_seen(100) };
+        for plan in [seen(&state(), &policy, Some(&lost(89))), by_person(&state(), &policy, &lost(89))] {
+            assert!(matches!(plan, Plan::Refuse(why) if why.contains("reconcile")));
+        }
+        // Even if it was the user's: that is long enough ago.
+        assert!(matches!(seen(&state(), &policy, Some(&lost(90))), Plan::Change(_)));
+    }
+
+    #[test]
+    fn grace_and_warning_are_kept_by_the_automatic_door() {
+        let grace = Policy { grace_days: 14, ..Policy::default() };
+        assert!(matches!(plan(&state(), &grace), Plan::Wait { .. }));
+        assert!(matches!(by_person(&state(), &grace, &last_seen(100)), Plan::Change(_)));
+        assert!(matches!(seen(&state(), &grace, Some(&last_seen(104))), Plan::Change(_)));
+
+        let warn = Policy { warn_days: 7, ..Policy::default() };
+        let unwarned = last_seen(85);
+        assert!(matches!(seen(&state(), &warn, Some(&unwarned)), Plan::Refuse(_)));
+        let warned = LastSeen { warned: Some(last_seen(1).since), ..unwarned };
+        let Plan::Wait { until, .. } = seen(&state(), &warn, Some(&warned)) else { panic!("does not wait") };
+        assert_eq!(until, last_seen(-6).since);
+        assert!(
+            matches!(by_person(&state(), &warn, &warned), Plan::Refuse(_)),
+            "a person waits for the threshold"
+        );
+        // Unannounced, however long ago.
+        assert!(matches!(seen(&state(), &warn, Some(&last_seen(900))), Plan::Wait { .. }));
+        let warned = LastSeen { warned: Some(last_seen(7).since), ..last_seen(900) };
+        assert!(matches!(seen(&state(), &warn, Some(&warned)), Plan::Change(_)));
+        // Whoever is exempt is not told that it will be disabled.
+        let exempt = State { marks: names(&["custom:redress_exempt"]), ..state() };
+        assert!(matches!(seen(&exempt, &warn, Some(&last_seen(900))), Plan::Exempt(_)));
     }
 
     #[test]
     fn disables_and_changes_nothing_else() {
         for sign_out in [false, true] {
-            let params = Params { sign_out, ..Params::default() };
+            let params = Policy { sign_out, ..Policy::default() };
             let Plan::Change(change) = plan(&state(), &params) else { panic!("no change") };
             assert_eq!(change.to, State { enabled: false, sign_out, ..state() });
             assert_eq!(change.risk, Risk::Access);
@@ -245,31 +285,31 @@ mod tests {
     }
 
     #[test]
-    fn who_is_protected_is_refused_by_name_of_the_reason() {
-        let params = Params { protected_groups: names(&["admins", "staff"]), ..Params::default() };
+    fn who_is_protected_is_exempt_by_name_of_the_reason() {
+        let params = Policy { protected_groups: names(&["admins", "staff"]), ..Policy::default() };
         let exempt = State { marks: names(&["custom:redress_exempt"]), ..state() };
         let federated = State { status: "EXTERNAL_PROVIDER".to_owned(), ..state() };
         for (now, params, reason) in [
             (&state(), &params, "`staff`"),
-            (&exempt, &Params::default(), "`custom:redress_exempt`"),
-            (&federated, &Params::default(), "`federated`"),
+            (&exempt, &Policy::default(), "`custom:redress_exempt`"),
+            (&federated, &Policy::default(), "`federated`"),
         ] {
-            assert!(matches!(plan(now, params), Plan::Refuse(why) if why.contains(reason)), "{reason}");
+            assert!(matches!(plan(now, params), Plan::Exempt(why) if why.contains(reason)), "{reason}");
             let disabled = State { enabled: false, ..now.clone() };
             assert_eq!(plan(&disabled, params), Plan::Compliant);
         }
-        let open = Params { federated: true, ..Params::default() };
+        let open = Policy { federated: true, ..Policy::default() };
         assert!(matches!(plan(&federated, &open), Plan::Change(_)));
-        let other = Params { exempt_attribute: "custom:other".to_owned(), ..Params::default() };
+        let other = Policy { exempt_attribute: "custom:other".to_owned(), ..Policy::default() };
         assert!(matches!(plan(&exempt, &other), Plan::Change(_)));
     }
 
     #[test]
     fn a_name_from_the_pool_stands_escaped_and_cut_in_a_message() {
         let hostile = format!("\u{1b}[2J\n{}", "x".repeat(200));
-        let params = Params { protected_groups: names(&[&hostile]), ..Params::default() };
+        let params = Policy { protected_groups: names(&[&hostile]), ..Policy::default() };
         let now = State { groups: names(&[&hostile]), ..state() };
-        let Plan::Refuse(why) = plan(&now, &params) else { panic!("not refused") };
+        let Plan::Exempt(why) = plan(&now, &params) else { panic!("not exempt") };
         assert!(!why.contains(char::is_control) && why.len() < 150, "{why:?}");
     }
 
@@ -284,17 +324,6 @@ mod tests {
         assert_eq!(DisableUser::undo(&change, &to), Undo::Nothing);
         let was_disabled = Change { from: now.clone(), to: now.clone() };
         assert_eq!(DisableUser::undo(&was_disabled, &now), Undo::Nothing);
-    }
-
-    #[test]
-    fn an_exemption_by_an_attribute_that_is_not_read_is_no_rule() {
-        let read = |text: &str| serde_json::from_str::<Params>(text);
-        assert_eq!(read("{}").unwrap().exempt_attribute, "custom:redress_exempt");
-        assert!(read(r#"{"exempt_attribute": "dev:custom:keep"}"#).is_ok());
-        for text in ["email", "custom:", "", "dev:email"] {
-            let error = read(&format!(r#"{{"exempt_attribute": "{text}"}}"#)).unwrap_err();
-            assert!(error.to_string().contains("custom attribute"), "{error}");
-        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Users of Cognito user pools.
 
+use super::USER_LIST;
 use crate::{
     Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, iam::On,
 };
@@ -70,7 +71,8 @@ impl Resource for User {
         if !tags {
             return Ok(Facts { tags: Some(Vec::new()) });
         }
-        let found = aws.cognito().list_tags_for_resource().resource_arn(&self.pool_arn).send().await?;
+        let request = aws.cognito().list_tags_for_resource().resource_arn(&self.pool_arn);
+        let found = aws.tried(|| request.clone().send()).await?;
         let mut tags: Vec<_> = found.tags.unwrap_or_default().into_iter().collect();
         tags.sort_unstable();
         Ok(Facts { tags: Some(tags) })
@@ -88,11 +90,21 @@ impl User {
     /// # Errors
     /// [`ErrorKind::NotFound`] where the pool or the user does not exist.
     pub(crate) async fn find(&self, aws: &Aws) -> Result<Found> {
-        let request = aws.cognito().list_users().user_pool_id(&self.pool);
-        let mut pages = request.filter(format!("sub = \"{}\"", self.sub)).into_paginator().items().send();
+        let filter = format!("sub = \"{}\"", self.sub);
+        let request = aws.cognito().list_users().user_pool_id(&self.pool).filter(filter);
+        let mut users = Vec::new();
+        let mut token = None;
+        loop {
+            let page = request.clone().set_pagination_token(token);
+            let found = aws.paced(&USER_LIST, || page.clone().send()).await?;
+            users.extend(found.users.unwrap_or_default());
+            token = found.pagination_token.filter(|token| !token.is_empty());
+            if token.is_none() {
+                break;
+            }
+        }
         let mut only = None;
-        while let Some(user) = pages.next().await {
-            let user = user?;
+        for user in users {
             let attributes = user.attributes.unwrap_or_default();
             // Whatever is made of the filter, no other user is meant.
             if !attributes.iter().any(|is| is.name == "sub" && is.value.as_deref() == Some(&self.sub)) {

@@ -6,12 +6,14 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use lambda_runtime::{LambdaEvent, service_fn};
-use redress_remediators::REGISTRY;
+use redress_remediators::{REGISTRY, cognito::USER_UPDATE};
 use redress_router::{
     activity::ActivityTable,
     aws::{Accounts, function_config, partition_of},
+    budget::Budget,
     config::Config,
     engine::{Activity, Engine, Settings},
+    losses::{CloudWatch, Losses},
     report::Reporter,
     service::Service,
     store::{Store, dynamodb::DynamoDb, memory::Memory},
@@ -97,19 +99,24 @@ fn assemble(config: &Config, rules: &redress_router::rules::RuleSet) -> Result<A
         )),
         None => Arc::new(Memory::default()),
     };
+    let activity = config.activity_table.as_ref().map(|table| {
+        let cloudwatch = CloudWatch::new(aws_sdk_cloudwatch::Client::new(&aws), Arc::clone(&clock));
+        let losses = Losses::new(Arc::new(cloudwatch), Arc::clone(&store), Arc::clone(&clock));
+        Arc::new(ActivityTable::new(aws_sdk_dynamodb::Client::new(&aws), table, Arc::new(losses)))
+    });
+    let budget = Budget::new(Arc::clone(&store), Arc::clone(&clock)).share(&USER_UPDATE, config.user_updates);
     let engine = Engine {
         registry: REGISTRY,
         rules: rules.clone(),
         store,
-        activity: config.activity_table.as_ref().map(|table| {
-            let client = aws_sdk_dynamodb::Client::new(&aws);
-            Arc::new(ActivityTable::new(client, table)) as Arc<dyn Activity>
-        }),
+        activity: activity.clone().map(|table| table as Arc<dyn Activity>),
+        budget: Arc::new(budget),
         connect: Arc::new(Accounts::new(aws.clone(), config.member_role.clone())),
         settings: Settings {
             ceiling: config.ceiling,
             partition: partition_of(&region).to_owned(),
             settle: config.settle,
+            sign_in_window: config.sign_in_window,
             ..Settings::default()
         },
         clock,

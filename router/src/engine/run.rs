@@ -7,8 +7,8 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use redress_remediators::{
-    Access, Aws, Call, Change, Disposition, Erased, Error, ErrorKind, Evidence, Key, Plan, Proposal, RawAsk,
-    Risk, Tags, Undo,
+    Access, Aws, Call, Change, Disposition, Erased, Error, ErrorKind, Evidence, Key, LastSeen, Plan,
+    Proposal, RawAsk, Risk, Tags, Undo,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -48,6 +48,7 @@ pub(super) struct Run<'e> {
     pub(super) deadline: Instant,
     pub(super) started: Timestamp,
     pub(super) since: Option<Timestamp>,
+    pub(super) seen: Option<LastSeen>,
     /// The chain so far: the number and hash of the last record.
     pub(super) chain: (u32, String),
     /// The lease's etag, once it is ours.
@@ -194,7 +195,7 @@ impl Run<'_> {
         };
         match (self.remediator.evidence(), &self.goal) {
             (Evidence::State, _) => self.keep_since(request, &now).await?,
-            (Evidence::Activity, Goal::Fix) => self.since = self.last_seen().await?,
+            (Evidence::Activity, Goal::Fix) => self.seen = self.last_seen().await?,
             (Evidence::Activity, Goal::Undo(_)) => {}
         }
 
@@ -210,6 +211,7 @@ impl Run<'_> {
                 let why = self.asides.iter().fold(why, |why, aside| why + " (" + aside + ")");
                 return Err(Stop::stage(Stage::Refused, why));
             }
+            Plan::Exempt(why) => return Err(Stop::stage(Stage::Exempt, why)),
         };
         notes.extend(self.asides.iter().map(|aside| format!("AWS's defaults are assumed: {aside}")));
         let change = Change { from: now, to };
@@ -320,7 +322,8 @@ impl Run<'_> {
             run: &self.id,
             control_params: asks,
         };
-        let connection = self.engine.connect.connect(&purpose).await?;
+        let mut connection = self.engine.connect.connect(&purpose).await?;
+        connection.pace = Some(self.engine.budget.until(self.deadline));
         if asks {
             match self.engine.connect.control_params(&connection, &control).await {
                 Ok(params) => self.subject.control_params = params,
@@ -332,8 +335,23 @@ impl Run<'_> {
         Ok(Aws::new(connection, self.key.clone(), self.remediator, access))
     }
 
+    /// Other credentials for the same run.
+    async fn clients(&self, access: Access) -> Result<Aws, Error> {
+        let purpose = Purpose {
+            key: &self.key,
+            region: &self.subject.region,
+            remediator: self.remediator,
+            access,
+            run: &self.id,
+            control_params: false,
+        };
+        let mut connection = self.engine.connect.connect(&purpose).await?;
+        connection.pace = Some(self.engine.budget.until(self.deadline));
+        Ok(Aws::new(connection, self.key.clone(), self.remediator, access))
+    }
+
     /// When the user that this run is about was last seen.
-    async fn last_seen(&self) -> Result<Option<Timestamp>, Error> {
+    async fn last_seen(&self) -> Result<Option<LastSeen>, Error> {
         match &self.engine.activity {
             Some(activity) => activity.last(&self.key).await,
             None => Ok(None),
@@ -341,11 +359,11 @@ impl Run<'_> {
     }
 
     /// The state once more, and the evidence that the plan rests on.
-    async fn look_again(&self, aws: &Aws) -> Result<(Value, Option<Timestamp>), Error> {
+    async fn look_again(&self, aws: &Aws) -> Result<(Value, Option<LastSeen>), Error> {
         let evidence = async {
             match (self.remediator.evidence(), &self.goal) {
                 (Evidence::Activity, Goal::Fix) => self.last_seen().await,
-                _ => Ok(self.since),
+                _ => Ok(self.seen.clone()),
             }
         };
         tokio::try_join!(self.look(aws), evidence)
@@ -403,6 +421,7 @@ impl Run<'_> {
                     control_params: self.subject.control_params.as_ref(),
                     at: self.started,
                     since: self.since,
+                    seen: self.seen.as_ref(),
                     by_person: !self.subject.asked_by.is_automatic(),
                 },
             )?,
@@ -556,15 +575,15 @@ impl Run<'_> {
             return Ok(self.conclude(ending).await);
         }
         match seen {
-            Ok((seen, since)) if since == self.since && self.remediator.same(&seen, &change.from)? => {}
-            Ok((seen, _)) => {
+            Ok((now, seen)) if seen == self.seen && self.remediator.same(&now, &change.from)? => {}
+            Ok((now, _)) => {
                 let ending = Ending {
                     stage: Stage::Skipped,
                     reason: Some(
                         "the resource changed between plan and write; nothing was written".to_owned(),
                     ),
                     proposal,
-                    after: Some(seen),
+                    after: Some(now),
                     calls: aws.calls(),
                     error: Some(Error::new(ErrorKind::Drifted, "drifted")),
                     ..Ending::default()
@@ -609,22 +628,11 @@ impl Run<'_> {
             from: self.origin.clone().unwrap_or_else(|| change.from.clone()),
             to: change.to.clone(),
         };
-        let proposal = Some((whole, risk, notes));
+        let proposal = Some((whole.clone(), risk, notes));
         match (settled, failure) {
             (Settled::Done(after), _) => {
-                let stage = match self.goal {
-                    Goal::Fix => Stage::Verified,
-                    Goal::Undo(_) => Stage::Undone,
-                };
-                let ending = Ending {
-                    stage,
-                    proposal,
-                    after: Some(after),
-                    calls: aws.calls(),
-                    attempted: true,
-                    ..Ending::default()
-                };
-                Ok(self.conclude(ending).await)
+                let ending = Ending { proposal, calls: aws.calls(), ..Ending::default() };
+                self.seal(whole, after, ending).await
             }
             // The write was refused and the resource is as it was: that is the end of it.
             (Settled::Not(Some(after)), Some(error))
@@ -657,6 +665,112 @@ impl Run<'_> {
                     self.release_open().await;
                 }
                 Err(Stop::Retry { after: SOON, why, error: Some(kind) })
+            }
+        }
+    }
+
+    /// What was to be reached is reached; what it rested on is looked at for the last time.
+    async fn seal(&mut self, whole: Change<Value>, after: Value, ending: Ending) -> Result<Done, Stop> {
+        let stage = match self.goal {
+            Goal::Fix => Stage::Verified,
+            Goal::Undo(_) => Stage::Undone,
+        };
+        if self.remediator.evidence() == Evidence::Activity {
+            match self.confirm(&whole).await {
+                Ok(true) => {}
+                Ok(false) => return self.give_way(whole, after).await,
+                // What is done is done, and is not known to be right: whoever comes next looks.
+                Err(error) => {
+                    self.release_open().await;
+                    let why = format!("the activity table: {}", printable(&error.message));
+                    return Err(Stop::Retry { after: SOON, why, error: Some(error.kind) });
+                }
+            }
+        }
+        let ending = Ending { stage, after: Some(after), attempted: true, ..ending };
+        Ok(self.conclude(ending).await)
+    }
+
+    /// Whether a user is still inactive, now that no sign-in from before can be on its way any more. If so,
+    /// that is kept on condition that it has not changed; an undo gives the user the time anew.
+    async fn confirm(&mut self, whole: &Change<Value>) -> Result<bool, Error> {
+        let Some(activity) = self.engine.activity.clone() else {
+            return Ok(matches!(self.goal, Goal::Undo(_)));
+        };
+        if matches!(self.goal, Goal::Undo(_)) {
+            activity.restored(&self.key, (self.engine.clock)()).await?;
+            return Ok(true);
+        }
+        tokio::time::sleep(self.engine.settings.sign_in_window).await;
+        loop {
+            self.seen = activity.last(&self.key).await?;
+            let plan = self.decide(&whole.from).map_err(|_| Error::new(ErrorKind::Invalid, "no plan"))?;
+            let (Plan::Change(_), Some(seen)) = (plan, &self.seen) else { return Ok(false) };
+            if activity.disabled(&self.key, seen, &self.id).await? {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Takes back what this run has done: the user was seen meanwhile.
+    async fn give_way(&mut self, whole: Change<Value>, after: Value) -> Result<Done, Stop> {
+        let open = |error: &Error| Stop::Retry {
+            after: SOON,
+            why: format!(
+                "the user was seen while it was being disabled, and is not enabled yet: {}",
+                printable(&error.message)
+            ),
+            error: Some(error.kind),
+        };
+        let Undo::To { to, notes } = self.remediator.undo(&whole, &after)? else {
+            let reason = "seen while it was being disabled; somebody has enabled it".to_owned();
+            let ending = Ending {
+                stage: Stage::Skipped,
+                reason: Some(reason),
+                after: Some(after),
+                ..Ending::default()
+            };
+            return Ok(self.conclude(ending).await);
+        };
+        let back = Change { from: after, to };
+        self.goal = Goal::Undo(whole);
+        let aws = match self.clients(Access::Undo).await {
+            Ok(aws) => aws,
+            Err(error) => {
+                self.release_open().await;
+                return Err(open(&error));
+            }
+        };
+        let why = "seen while it was being disabled: enabled again";
+        let mut record = self.record(Stage::Intent, &aws);
+        record.change = Some(back.clone());
+        record.risk = Some(Risk::None);
+        record.notes.clone_from(&notes);
+        record.reason = Some(why.to_owned());
+        let Some(etag) = self.lease.clone() else {
+            return Err(Stop::retry(SOON, "the lease is not held any more"));
+        };
+        match self.begin(record, Expect::Etag(etag), Vec::new()).await {
+            Ok(()) => {}
+            Err(CommitError::Failed(error)) => return Err(open(&error)),
+            Err(error) => return Err(Stop::retry(SOON, error.to_string())),
+        }
+        let failure = self.remediator.apply(&aws, &back).await.err();
+        match (self.until_settled(&aws, &back, failure.as_ref()).await, failure) {
+            (Settled::Done(after), _) => {
+                let ending = Ending {
+                    stage: Stage::Skipped,
+                    reason: Some(why.to_owned()),
+                    after: Some(after),
+                    calls: aws.calls(),
+                    ..Ending::default()
+                };
+                Ok(self.conclude(ending).await)
+            }
+            (Settled::Not(_), failure) => {
+                self.release_open().await;
+                let unseen = Error::new(ErrorKind::Unsettled, "it can't be seen yet");
+                Err(open(&failure.unwrap_or(unseen)))
             }
         }
     }
@@ -701,6 +815,9 @@ impl Run<'_> {
         self.time_left()?;
         self.since =
             guard::read::<Since>(&self.items, &self.keys.since).ok().flatten().map(|since| since.since);
+        if let (Evidence::Activity, Goal::Fix) = (self.remediator.evidence(), &self.goal) {
+            self.seen = self.last_seen().await?;
+        }
         let aws = self.aws(access).await?;
         let change = last
             .change
@@ -730,12 +847,11 @@ impl Run<'_> {
         let ending = match now {
             Ok(now) => match self.decide(&now)? {
                 Plan::Compliant => {
-                    let stage = match self.goal {
-                        Goal::Fix => Stage::Verified,
-                        Goal::Undo(_) => Stage::Undone,
-                    };
                     let to = change.to.clone();
-                    Ending { attempted: true, ..end(stage, None, Some(now), &to) }
+                    let from = self.origin.clone().unwrap_or_else(|| change.from.clone());
+                    let ending = end(Stage::Verified, None, None, &to);
+                    self.lease = Some(lease.etag.clone());
+                    return self.seal(Change { from, to }, now, ending).await;
                 }
                 Plan::Change(_) if stopped.is_some() => {
                     return Err(Stop::retry(
@@ -775,14 +891,18 @@ impl Run<'_> {
                         }
                     }
                 }
-                Plan::Wait { why, .. } | Plan::Refuse(why) => {
+                Plan::Wait { why, .. } | Plan::Refuse(why) | Plan::Exempt(why) => {
                     let to = change.to.clone();
-                    end(
-                        Stage::Failed,
-                        Some(format!("cut off, and not to be gone on with: {why}")),
-                        Some(now),
-                        &to,
-                    )
+                    let untouched = match &self.origin {
+                        Some(from) => self.remediator.same(&now, from)?,
+                        None => false,
+                    };
+                    let (stage, so) = if untouched {
+                        (Stage::Skipped, "nothing is changed")
+                    } else {
+                        (Stage::Failed, "not to be gone on with")
+                    };
+                    end(stage, Some(format!("cut off, and {so}: {why}")), Some(now), &to)
                 }
             },
             Err(error) => match error.disposition() {
@@ -815,7 +935,12 @@ impl Run<'_> {
     }
 
     fn time_left(&self) -> Result<(), Stop> {
-        if Instant::now() + self.engine.settings.time_to_verify > self.deadline {
+        let settings = &self.engine.settings;
+        let window = match (self.remediator.evidence(), &self.goal) {
+            (Evidence::Activity, Goal::Fix) => settings.sign_in_window,
+            _ => Duration::ZERO,
+        };
+        if Instant::now() + settings.time_to_verify + window > self.deadline {
             return Err(Stop::retry(SOON, "no time was left to verify a write"));
         }
         Ok(())

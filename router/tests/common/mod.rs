@@ -20,6 +20,7 @@ use redress_remediators::{
 };
 use redress_router::{
     audit::{Asker, Record, Stage, Verb, verify_run},
+    budget::Budget,
     engine::{Connect, Done, Engine, Outcome, Purpose, Request, Settings},
     event::decode,
     finding::Finding,
@@ -332,6 +333,7 @@ impl World {
             store: store.clone(),
             connect: Arc::new(NoAccounts),
             activity: None,
+            budget: Arc::new(Budget::new(Arc::new(Memory::default()), Arc::new(Timestamp::now))),
             settings: Settings {
                 ceiling: Mode::Apply,
                 settle: Duration::from_secs(3),
@@ -376,6 +378,7 @@ impl World {
             deadline: Instant::now() + self.deadline,
             dry_run: false,
             record: true,
+            listed: true,
         }
     }
 
