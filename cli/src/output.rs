@@ -151,7 +151,7 @@ impl Entry {
         };
         match done {
             Done::Outcome(outcome) => base.outcome(outcome),
-            Done::Repeat { stage, reason } => {
+            Done::Repeat { stage, reason, .. } => {
                 Self { outcome: stage.as_str(), reason: Some(reason.clone()), ..base }
             }
             Done::Unwanted(why) => Self { outcome: "skipped", reason: Some(why.clone()), ..base },

@@ -57,6 +57,7 @@ fn main() {
         control_params: None,
         at: Timestamp::UNIX_EPOCH,
         since: None,
+        seen: None,
         by_person: false,
     };
     let state = json!({ "status": "never" });

@@ -248,6 +248,8 @@ pub enum Done {
         stage: Stage,
         /// Why, in a line.
         reason: String,
+        /// The kind of failure, where there was one.
+        error: Option<ErrorKind>,
     },
     /// Nobody wants this finding handled.
     Unwanted(String),
@@ -477,7 +479,9 @@ impl Engine {
             done.push(match self.settle(lease, item, deadline).await {
                 Ok(done) => done,
                 Err(Stop::Retry { after, why, error }) => Done::Retry { after, why, error },
-                Err(Stop::Stage { stage, reason, .. }) => Done::Repeat { stage, reason },
+                Err(Stop::Stage { stage, reason, error }) => {
+                    Done::Repeat { stage, reason, error: error.map(|error| error.kind) }
+                }
                 Err(Stop::Again) => continue,
             });
         }

@@ -1,5 +1,7 @@
 //! The Lambda function: events in, one by one or in SQS batches; outcomes told; what must wait given back.
 
+mod stream;
+
 use std::{sync::Arc, time::Duration};
 
 use aws_config::SdkConfig;
@@ -12,10 +14,12 @@ use tokio::{sync::OnceCell, task::JoinSet, time::Instant};
 use tracing::{error, info, warn};
 
 use crate::{
+    activity::ActivityTable,
     audit::{Asker, FindingRef, Stage, Verb},
     config::Config,
     engine::{Dismissed, Done, Engine, Outcome, Request, told},
     event::{Decoded, Door, Envelope, Glance, Ignored, Incoming, decode, glance, printable, shown},
+    inactive::{Home, Importer},
     report::Reporter,
     rules::OWN_ACTIONS,
     telemetry,
@@ -34,6 +38,8 @@ pub struct Service {
     config: Config,
     aws: SdkConfig,
     sqs: OnceCell<aws_sdk_sqs::Client>,
+    activity: Option<Arc<ActivityTable>>,
+    importer: Importer,
 }
 
 /// What becomes of one event.
@@ -51,21 +57,37 @@ pub struct TryAgain(pub String);
 
 impl Service {
     /// The function around an engine.
-    pub fn new(engine: Engine, reporter: Reporter, config: Config, aws: SdkConfig) -> Self {
-        Self { engine, reporter, config, aws, sqs: OnceCell::new() }
+    pub fn new(
+        engine: Engine,
+        reporter: Reporter,
+        config: Config,
+        aws: SdkConfig,
+        activity: Option<Arc<ActivityTable>>,
+    ) -> Self {
+        let importer = Importer::new(aws.clone());
+        Self { engine, reporter, config, aws, sqs: OnceCell::new(), activity, importer }
     }
 
-    /// Answers one invocation: an EventBridge event, an SQS batch of them, or the hourly `recover`.
+    /// Answers one invocation of the function with this ARN: an EventBridge event, an SQS batch of them, a
+    /// batch of the activity table's stream, or the hourly `recover`.
     ///
     /// # Errors
     /// [`TryAgain`] where a single event must be tried again. Items of a batch fail on their own.
-    pub async fn invoke(self: &Arc<Self>, payload: &RawValue, deadline: Instant) -> Result<Value, TryAgain> {
+    pub async fn invoke(
+        self: &Arc<Self>,
+        payload: &RawValue,
+        function_arn: &str,
+        deadline: Instant,
+    ) -> Result<Value, TryAgain> {
         let text = payload.get();
+        if let Some(records) = stream::records(text) {
+            return self.stream(records, home(function_arn)?, deadline).await;
+        }
         if let Some(batch) = sqs_batch(text) {
             return Ok(self.batch(batch, deadline).await);
         }
         if is_recover(text) {
-            return Box::pin(self.recover(deadline)).await;
+            return Box::pin(self.recover(function_arn, deadline)).await;
         }
         match Box::pin(self.event(text.as_bytes(), deadline)).await {
             Verdict::Done => Ok(Value::Null),
@@ -166,13 +188,17 @@ impl Service {
         sent.map(drop).map_err(|error| redress_remediators::Error::from(error).to_string())
     }
 
-    async fn recover(&self, deadline: Instant) -> Result<Value, TryAgain> {
+    async fn recover(&self, function_arn: &str, deadline: Instant) -> Result<Value, TryAgain> {
         let done = self.engine.recover(deadline).await.map_err(|error| TryAgain(error.to_string()))?;
         let settled = done.len();
-        match self.tell(&done).await {
-            Some(why) => Err(TryAgain(why)),
-            None => Ok(serde_json::json!({ "settled": settled })),
+        if let Some(why) = self.tell(&done).await {
+            return Err(TryAgain(why));
         }
+        let mut answer = serde_json::json!({ "settled": settled });
+        if self.activity.is_some() {
+            answer["closed"] = self.sweep(&home(function_arn)?).await?.into();
+        }
+        Ok(answer)
     }
 
     async fn event(&self, bytes: &[u8], deadline: Instant) -> Verdict {
@@ -341,7 +367,7 @@ impl Service {
         for done in done {
             match done {
                 Done::Outcome(_) => {}
-                Done::Repeat { stage, reason } => {
+                Done::Repeat { stage, reason, .. } => {
                     info!(stage = stage.as_str(), reason, "as before: not told again");
                 }
                 Done::Unwanted(reason) => info!(reason, "not wanted"),
@@ -359,6 +385,10 @@ struct Order {
     verb: Verb,
     asked_by: Asker,
     only_rule: Option<String>,
+}
+
+fn home(function_arn: &str) -> Result<Home, TryAgain> {
+    Home::of_function(function_arn).ok_or_else(|| TryAgain("the function's ARN is not known".to_owned()))
 }
 
 fn sqs_batch(text: &str) -> Option<SqsEvent> {

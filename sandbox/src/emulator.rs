@@ -11,6 +11,7 @@
 //! | S3 Control: the account's block of public access | our own |
 //! | EC2: VPCs, security groups, Elastic IPs, tags | our own |
 //! | STS: `AssumeRole`, `GetCallerIdentity`; `EventBridge`: `PutEvents` | our own |
+//! | CloudWatch: daily sums of metrics | our own |
 //! | any other, such as Security Hub | [`Emulator::with_service`] |
 //!
 //! ## Accounts and Regions
@@ -44,6 +45,7 @@ mod cognito;
 mod dynamodb;
 mod ec2;
 mod events;
+mod monitoring;
 mod s3;
 mod sts;
 #[cfg(test)]
@@ -76,6 +78,7 @@ struct Shared {
     hook: Mutex<Option<Hook>>,
     calls: Mutex<Vec<Call>>,
     events: Mutex<Vec<BusEvent>>,
+    sums: Mutex<monitoring::Sums>,
 }
 
 /// Winterbaume for one account. It knows one account id a process, so each account has its own.
@@ -224,6 +227,13 @@ impl Emulator {
         locked(&self.shared.events).clone()
     }
 
+    /// Adds to the daily sum of the metric whose one dimension has this value, as CloudWatch does with what a
+    /// function logs in its embedded metric format.
+    pub fn count(&self, account: &str, region: &str, value: &str, at: jiff::Timestamp, number: u64) {
+        let key = (account.to_owned(), region.to_owned(), value.to_owned());
+        *locked(&self.shared.sums).entry(key).or_default().entry(monitoring::day(at)).or_default() += number;
+    }
+
     /// Who an access key is, if it is known; a root user as the partition `aws` names it.
     pub fn principal(&self, access_key: &str) -> Option<Principal> {
         if let Some(principal) = locked(&self.shared.sessions).get(access_key) {
@@ -356,6 +366,7 @@ impl Emulator {
             "cognito-idp" => cognito::answer(&backends, &request, operation).await,
             "dynamodb" => backends.dynamodb.answer(&request, operation).await,
             "sts" => sts::answer(self, &request, operation),
+            "monitoring" => monitoring::answer(&request, operation, &locked(&self.shared.sums)),
             "events" => events::answer(&request, operation, &mut locked(&self.shared.events)),
             other => {
                 let message = format!("The sandbox has no service `{other}`.");
@@ -430,6 +441,7 @@ fn operation(request: &Request) -> String {
         "s3" => return s3::operation(request),
         "s3control" => return s3::control_operation(request),
         "securityhub" => return hub_operation(request),
+        "monitoring" => return request.path.rsplit('/').next().unwrap_or_default().to_owned(),
         _ => {}
     }
     if let Some(action) = request.form.get("Action") {

@@ -46,7 +46,7 @@ fn entry(done: &Done) -> Entry {
             };
             base.outcome(outcome)
         }
-        Done::Repeat { stage, reason } => {
+        Done::Repeat { stage, reason, .. } => {
             Entry { outcome: stage.as_str(), reason: Some(reason.clone()), ..base }
         }
         Done::Unwanted(why) => Entry { outcome: "skipped", reason: Some(why.clone()), ..base },

@@ -10,7 +10,7 @@ use crate::LastSeen;
 
 /// A rule's parameters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 #[schemars(rename = "Params")]
 pub struct Policy {
     /// Groups of the pool whose members are never disabled, as they are spelt there.

@@ -71,7 +71,10 @@ async fn run() -> Result<(), Failure> {
             let service = service.get_or_try_init(async || assemble(&parts.0, &parts.1)).await?;
             let left = event.context.deadline().duration_since(std::time::SystemTime::now());
             let deadline = Instant::now() + left.unwrap_or_default().saturating_sub(MARGIN);
-            service.invoke(&event.payload, deadline).await.map_err(Failure::from)
+            service
+                .invoke(&event.payload, &event.context.invoked_function_arn, deadline)
+                .await
+                .map_err(Failure::from)
         }
     });
     // Lambda sends SIGTERM between invocations, when it takes the environment down: nothing is under way.
@@ -122,5 +125,5 @@ fn assemble(config: &Config, rules: &redress_router::rules::RuleSet) -> Result<A
         clock,
     };
     let reporter = Reporter::new(aws.clone(), config.channels.clone());
-    Ok(Arc::new(Service::new(engine, reporter, config.clone(), aws)))
+    Ok(Arc::new(Service::new(engine, reporter, config.clone(), aws, activity)))
 }

@@ -255,14 +255,14 @@ impl Run<'_> {
         }
         let reason = format!("this event has ended as `{}` in run {}", memo.stage.as_str(), memo.run);
         if memo.reported {
-            return Ok(Some(Done::Repeat { stage: memo.stage, reason }));
+            return Ok(Some(Done::Repeat { stage: memo.stage, reason, error: None }));
         }
         let lines = self.engine.store.run(&memo.run).await?;
         let records = verify_run(lines.iter().map(String::as_str)).map_err(|error| {
             Stop::stage(Stage::Failed, format!("records of run {}: {}", memo.run, error.0))
         })?;
         let Some(last) = records.last().filter(|record| record.last) else {
-            return Ok(Some(Done::Repeat { stage: memo.stage, reason }));
+            return Ok(Some(Done::Repeat { stage: memo.stage, reason, error: None }));
         };
         let mut outcome = outcome_of(last);
         self.address(&mut outcome);
@@ -503,7 +503,7 @@ impl Run<'_> {
             && guard::failed_lately(memo.as_ref(), &self.decision_base(), &digest(&change), self.started)
         {
             let reason = "the same change failed less than 24 hours ago".to_owned();
-            return Ok(Done::Repeat { stage: Stage::Skipped, reason });
+            return Ok(Done::Repeat { stage: Stage::Skipped, reason, error: None });
         }
         self.time_left()?;
 
@@ -1137,13 +1137,14 @@ impl Run<'_> {
         // The same decision is not told again; of a run that has begun, its end is stored all the same.
         let repeats =
             before.as_ref().is_some_and(|before| before.reported && before.decision == memo.decision);
+        let kind = error.as_ref().map(|error| error.kind);
         if repeats && self.lease.is_none() {
-            return Done::Repeat { stage, reason: reason.unwrap_or_default() };
+            return Done::Repeat { stage, reason: reason.unwrap_or_default(), error: kind };
         }
         let memo = Memo { reported: repeats, ..memo };
 
         let mut outcome = outcome_of(&record);
-        outcome.error = error.as_ref().map(|error| error.kind);
+        outcome.error = kind;
         outcome.alarm = alarm;
         self.address(&mut outcome);
         if !self.request.is_none_or(|request| request.record) {
@@ -1192,7 +1193,7 @@ impl Run<'_> {
         // Two findings of one resource may end at once; what they remember of it is written by whoever
         // ends first, and none of it is worth losing the outcome for.
         match self.commit(record, ops).await {
-            Ok(()) if repeats => Done::Repeat { stage, reason: reason.unwrap_or_default() },
+            Ok(()) if repeats => Done::Repeat { stage, reason: reason.unwrap_or_default(), error: kind },
             Ok(()) => {
                 outcome.memo = Some((memo_key, memo));
                 Done::Outcome(Box::new(outcome))
