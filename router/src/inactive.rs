@@ -15,7 +15,7 @@ use redress_remediators::{Error, ErrorKind, Key, Result};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use crate::control::INACTIVE_USER;
+use crate::{control::INACTIVE_USER, event::Decoded, hub};
 
 /// Findings in one call of
 /// [`BatchImportFindings`](https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_BatchImportFindings.html).
@@ -272,15 +272,15 @@ impl Importer {
             .generator_id(is(INACTIVE_USER))
             .record_state(is("ACTIVE"))
             .build();
-        let mut pages =
-            self.hub().await.get_findings().filters(filters).max_results(100).into_paginator().items().send();
+        let found = hub::findings(self.hub().await, &filters, |_| {}).await;
+        let found = found.map_err(|error| error.context("open findings"))?;
         let mut open = Vec::new();
         let prefix = home.user_arn("", "");
         let prefix = prefix.strip_suffix("/user/").unwrap_or(&prefix);
-        while let Some(finding) = pages.next().await {
-            let finding = finding.map_err(|error| Error::from(error).context("open findings"))?;
-            let user =
-                finding.resources().first().and_then(Resource::id).and_then(|id| id.strip_prefix(prefix));
+        for finding in found {
+            // What can't be read as one of ours was not written by us.
+            let Decoded::Finding(finding) = finding else { continue };
+            let user = finding.resources.first().and_then(|resource| resource.id.strip_prefix(prefix));
             if let Some((pool, sub)) = user.and_then(|user| user.split_once("/user/")) {
                 open.push(Open { pool: pool.to_owned(), sub: sub.to_owned() });
             }
@@ -293,7 +293,7 @@ impl Importer {
 mod tests {
     #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
-    use crate::event::{Decoded, decode_many};
+    use crate::event::decode_many;
 
     #[test]
     fn our_own_finding_is_one_that_we_believe_and_names_nobody() {

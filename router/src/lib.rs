@@ -17,6 +17,7 @@ pub mod exemption;
 pub mod expiry;
 pub mod finding;
 pub mod guard;
+pub mod hub;
 pub mod inactive;
 pub mod losses;
 pub mod pattern;

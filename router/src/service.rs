@@ -81,10 +81,10 @@ impl Service {
     ) -> Result<Value, TryAgain> {
         let text = payload.get();
         if let Some(records) = stream::records(text) {
-            return self.stream(records, home(function_arn)?, deadline).await;
+            return Box::pin(self.stream(records, home(function_arn)?, deadline)).await;
         }
         if let Some(batch) = sqs_batch(text) {
-            return Ok(self.batch(batch, deadline).await);
+            return Ok(Box::pin(self.batch(batch, deadline)).await);
         }
         if is_recover(text) {
             return Box::pin(self.recover(function_arn, deadline)).await;
@@ -196,7 +196,7 @@ impl Service {
         }
         let mut answer = serde_json::json!({ "settled": settled });
         if self.activity.is_some() {
-            answer["closed"] = self.sweep(&home(function_arn)?).await?.into();
+            answer["closed"] = Box::pin(self.sweep(&home(function_arn)?)).await?.into();
         }
         Ok(answer)
     }
@@ -253,7 +253,7 @@ impl Service {
                         record: true,
                         listed: true,
                     };
-                    done.extend(self.engine.handle(&request).await);
+                    done.extend(Box::pin(self.engine.handle(&request)).await);
                     continue;
                 }
                 Decoded::Ignored(ignored @ Ignored::InsightResults) => (Stage::Refused, ignored.to_string()),

@@ -21,6 +21,7 @@
 //! sessions are not checked: what a principal may do is for an emulator with IAM to try.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -62,6 +63,9 @@ pub type Handler = Arc<dyn Fn(http::Request<Bytes>) -> http::Response<Bytes> + S
 /// Looks at each call before it is answered, and may spoil it.
 pub type Hook = Arc<dyn Fn(&Call) -> Option<Fault> + Send + Sync>;
 
+/// Waited for before a call is looked at: what else happens in the world just then.
+pub type Meanwhile = Arc<dyn Fn(&Call) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
 /// AWS in the process; see the [module's documentation](self). Clones share one state.
 #[derive(Clone, Default)]
 pub struct Emulator {
@@ -76,6 +80,7 @@ struct Shared {
     ec2: ec2::Ec2,
     handlers: Mutex<HashMap<String, Handler>>,
     hook: Mutex<Option<Hook>>,
+    meanwhile: Mutex<Option<Meanwhile>>,
     calls: Mutex<Vec<Call>>,
     events: Mutex<Vec<BusEvent>>,
     sums: Mutex<monitoring::Sums>,
@@ -207,6 +212,11 @@ impl Emulator {
         *locked(&self.shared.hook) = Some(hook);
     }
 
+    /// Waits for `meanwhile` before every call from now on; `None` for nothing.
+    pub fn meanwhile(&self, meanwhile: Option<Meanwhile>) {
+        *locked(&self.shared.meanwhile) = meanwhile;
+    }
+
     /// Asks nobody any more.
     pub fn clear_hook(&self) {
         *locked(&self.shared.hook) = None;
@@ -271,6 +281,10 @@ impl Emulator {
             access_key: request.access_key.clone(),
             status: None,
         };
+        let meanwhile = locked(&self.shared.meanwhile).clone();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile(&call).await;
+        }
         let index = {
             let mut calls = locked(&self.shared.calls);
             calls.push(call.clone());

@@ -244,7 +244,7 @@ impl Run<'_> {
             };
             return Ok(self.conclude(ending).await);
         }
-        self.write(&aws, change, risk, notes).await
+        Box::pin(self.write(&aws, change, risk, notes)).await
     }
 
     /// An event whose outcome is stored is not run again; only its report is made up.
@@ -632,7 +632,7 @@ impl Run<'_> {
         match (settled, failure) {
             (Settled::Done(after), _) => {
                 let ending = Ending { proposal, calls: aws.calls(), ..Ending::default() };
-                self.seal(whole, after, ending).await
+                Box::pin(self.seal(whole, after, ending)).await
             }
             // The write was refused and the resource is as it was: that is the end of it.
             (Settled::Not(Some(after)), Some(error))
@@ -678,7 +678,7 @@ impl Run<'_> {
         if self.remediator.evidence() == Evidence::Activity {
             match self.confirm(&whole).await {
                 Ok(true) => {}
-                Ok(false) => return self.give_way(whole, after).await,
+                Ok(false) => return Box::pin(self.give_way(whole, after)).await,
                 // What is done is done, and is not known to be right: whoever comes next looks.
                 Err(error) => {
                     self.release_open().await;
@@ -851,7 +851,7 @@ impl Run<'_> {
                     let from = self.origin.clone().unwrap_or_else(|| change.from.clone());
                     let ending = end(Stage::Verified, None, None, &to);
                     self.lease = Some(lease.etag.clone());
-                    return self.seal(Change { from, to }, now, ending).await;
+                    return Box::pin(self.seal(Change { from, to }, now, ending)).await;
                 }
                 Plan::Change(_) if stopped.is_some() => {
                     return Err(Stop::retry(

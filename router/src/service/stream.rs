@@ -230,8 +230,8 @@ impl Service {
             record: !through_finding,
             listed: false,
         };
-        let done = self.engine.handle(&request).await;
-        if !through_finding && let Some(why) = self.tell(&done).await {
+        let done = Box::pin(self.engine.handle(&request)).await;
+        if !through_finding && let Some(why) = Box::pin(self.tell(&done)).await {
             return Ended::Retry(why);
         }
         let says = Says::Inactive(policy.threshold(back.signed_in));

@@ -1,0 +1,899 @@
+//! Inactive users, from the row that runs out to the user who can't sign in any more: the real service, in
+//! process, against the embedded emulator and redress's own Security Hub. Time is virtual, so that days and
+//! quotas pass as fast as they can.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+};
+use jiff::{SignedDuration, Timestamp};
+use redress_activity::row::{Phase, Row};
+use redress_remediators::{BoxFuture, Connection, Error, REGISTRY};
+use redress_router::{
+    activity::ActivityTable,
+    audit::{Record, Stage, verify_run},
+    budget::Budget,
+    config::Config,
+    engine::{Connect, ControlParams, Engine, Purpose, Settings},
+    losses::{Accounted, CloudWatch, Losses},
+    report::{Channels, Reporter},
+    rules::{Mode, RuleSet},
+    service::Service,
+    store::{Clock, Index, Store, memory::Memory},
+};
+use redress_sandbox::{
+    emulator::{Call, Emulator, Fault},
+    securityhub::SecurityHub,
+};
+use serde_json::{Value, json, value::RawValue};
+use tokio::time::Instant;
+
+const ACCOUNT: &str = "123456789012";
+const REGION: &str = "eu-west-1";
+const TABLE: &str = "activity";
+const FUNCTION: &str = "arn:aws:lambda:eu-west-1:123456789012:function:redress";
+const DAY: i64 = 86_400;
+
+/// A rule that disables by itself; `params` are the policy's.
+fn rule(params: &str) -> String {
+    format!(
+        "
+account_limits: {{per_hour: 100000, per_day: 100000}}
+rules:
+  - name: inactive
+    control: redress.cognito-inactive-user
+    remediator: cognito.disable_user
+    automatic: apply
+    max_risk: access
+    limits: {{per_hour: 100000, per_day: 100000}}
+    params: {{{params}}}
+"
+    )
+}
+
+/// Sessions on users of the denied pool belong to nobody who may do anything.
+struct InProcess {
+    emulator: Emulator,
+    denied: Arc<Mutex<Option<String>>>,
+}
+
+const NOBODY: &str = "999999999999";
+
+impl Connect for InProcess {
+    fn connect<'a>(&'a self, to: &'a Purpose<'a>) -> BoxFuture<'a, Result<Connection, Error>> {
+        let denied = self.denied.lock().unwrap().clone();
+        let denied = denied.is_some_and(|pool| to.key.id.starts_with(&pool));
+        let key = if denied { NOBODY } else { &to.key.account };
+        let config = self.emulator.sdk_config(key, &to.key.region);
+        Box::pin(async move { Ok(Connection { config, path_style: true, pace: None }) })
+    }
+
+    fn control_params<'a>(
+        &'a self,
+        _: &'a Connection,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<Option<ControlParams>, Error>> {
+        Box::pin(async { Ok(None) })
+    }
+}
+
+#[derive(Clone)]
+struct User {
+    pool: String,
+    sub: String,
+    name: String,
+}
+
+/// What a batch came to.
+#[derive(Debug)]
+struct Came {
+    /// The sequence numbers that are to come again.
+    again: Vec<String>,
+}
+
+struct World {
+    emulator: Emulator,
+    hub: SecurityHub,
+    store: Arc<Memory>,
+    rules: String,
+    aws: SdkConfig,
+    clock: Clock,
+    passed: Arc<AtomicI64>,
+    dead: Arc<Mutex<Vec<Value>>>,
+    events: AtomicUsize,
+    denied: Arc<Mutex<Option<String>>>,
+}
+
+impl World {
+    async fn new(params: &str) -> Self {
+        let hub = SecurityHub::new();
+        let handler = hub.clone();
+        let dead: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let queue = Arc::clone(&dead);
+        let emulator = Emulator::new()
+            .with_service(
+                "securityhub",
+                Arc::new(move |request| handler.handle_request(&request).map(bytes::Bytes::from)),
+            )
+            .with_service(
+                "sqs",
+                Arc::new(move |request| {
+                    let sent: Value = serde_json::from_slice(request.body()).unwrap();
+                    queue.lock().unwrap().push(sent);
+                    let answer = json!({ "MessageId": "1", "MD5OfMessageBody": "x" }).to_string();
+                    http::Response::new(bytes::Bytes::from(answer))
+                }),
+            );
+        let aws = emulator.sdk_config(ACCOUNT, REGION);
+        let begun = Instant::now();
+        let passed = Arc::new(AtomicI64::new(0));
+        let seconds = Arc::clone(&passed);
+        let clock: Clock = Arc::new(move || {
+            let start: Timestamp = "2026-11-23T00:00:00Z".parse().unwrap();
+            start + SignedDuration::from_secs(seconds.load(Ordering::SeqCst)) + begun.elapsed()
+        });
+        let world = Self {
+            emulator,
+            hub,
+            store: Arc::default(),
+            rules: rule(params),
+            aws,
+            clock,
+            passed,
+            dead,
+            events: AtomicUsize::new(0),
+            denied: Arc::default(),
+        };
+        world.make_table().await;
+        world
+    }
+
+    async fn make_table(&self) {
+        let attribute = |name: &str| {
+            let definition = AttributeDefinition::builder().attribute_name(name);
+            definition.attribute_type(ScalarAttributeType::S).build().unwrap()
+        };
+        let key = |name: &str, kind| {
+            KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap()
+        };
+        self.dynamodb()
+            .create_table()
+            .table_name(TABLE)
+            .billing_mode(BillingMode::PayPerRequest)
+            .attribute_definitions(attribute("userpool_id"))
+            .attribute_definitions(attribute("sub"))
+            .key_schema(key("userpool_id", KeyType::Hash))
+            .key_schema(key("sub", KeyType::Range))
+            .send()
+            .await
+            .unwrap();
+    }
+
+    fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        aws_sdk_dynamodb::Client::new(&self.aws)
+    }
+
+    fn cognito(&self) -> aws_sdk_cognitoidentityprovider::Client {
+        aws_sdk_cognitoidentityprovider::Client::new(&self.aws)
+    }
+
+    /// A process of the function.
+    fn service(&self) -> Arc<Service> {
+        let store: Arc<dyn Store> = Arc::clone(&self.store) as _;
+        let clock = Arc::clone(&self.clock);
+        let cloudwatch = CloudWatch::new(aws_sdk_cloudwatch::Client::new(&self.aws), Arc::clone(&clock));
+        let losses = Losses::new(Arc::new(cloudwatch), Arc::clone(&store), Arc::clone(&clock));
+        let activity = Arc::new(ActivityTable::new(self.dynamodb(), TABLE, Arc::new(losses)));
+        let engine = Engine {
+            registry: REGISTRY,
+            rules: RuleSet::parse(&[("rules.yaml", &self.rules)], None, REGISTRY).unwrap(),
+            store: Arc::clone(&store),
+            connect: Arc::new(InProcess {
+                emulator: self.emulator.clone(),
+                denied: Arc::clone(&self.denied),
+            }),
+            activity: Some(Arc::clone(&activity) as _),
+            budget: Arc::new(Budget::new(store, Arc::clone(&clock))),
+            settings: Settings { ceiling: Mode::Apply, ..Settings::default() },
+            clock,
+        };
+        let reporter = Reporter::new(self.aws.clone(), Channels { findings: true, bus: None });
+        let config = Config::read(&|name| {
+            Ok((name == "REDRESS_DEAD_LETTER_URL")
+                .then(|| "https://sqs.eu-west-1.amazonaws.com/1/dead".to_owned()))
+        });
+        Arc::new(Service::new(engine, reporter, config.unwrap(), self.aws.clone(), Some(activity)))
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    fn days_ago(&self, days: i64) -> Timestamp {
+        self.now() - SignedDuration::from_secs(days * DAY)
+    }
+
+    fn pass(&self, days: i64) {
+        self.passed.fetch_add(days * DAY, Ordering::SeqCst);
+    }
+
+    async fn pool(&self) -> String {
+        let made = self.cognito().create_user_pool().pool_name("customers").send().await.unwrap();
+        made.user_pool.unwrap().id.unwrap()
+    }
+
+    async fn user(&self, pool: &str, name: &str) -> User {
+        let made = self.cognito().admin_create_user().user_pool_id(pool).username(name).send().await.unwrap();
+        let attributes = made.user.unwrap().attributes.unwrap();
+        let sub = attributes.into_iter().find(|is| is.name == "sub").unwrap().value.unwrap();
+        User { pool: pool.to_owned(), sub, name: name.to_owned() }
+    }
+
+    async fn write(&self, row: &Row) {
+        self.dynamodb().put_item().table_name(TABLE).set_item(Some(row.item())).send().await.unwrap();
+    }
+
+    async fn row(&self, user: &User) -> Option<Row> {
+        let key = Row::key(&user.pool, &user.sub);
+        let found = self.dynamodb().get_item().table_name(TABLE).set_key(Some(key)).send().await.unwrap();
+        found.item.map(|item| Row::read(&item).unwrap())
+    }
+
+    fn seen(&self, user: &User, at: Timestamp) -> Row {
+        let ttl = at.as_second() + 90 * DAY;
+        let trigger = "PostAuthentication_Authentication";
+        Row { ttl: Some(ttl), ..Row::seen(&user.pool, &user.sub, &user.name, trigger, at) }
+    }
+
+    /// What the stream says when the user's row has run out; the row is gone.
+    async fn expire(&self, user: &User) -> Value {
+        let row = self.row(user).await.unwrap();
+        let key = Row::key(&user.pool, &user.sub);
+        self.dynamodb().delete_item().table_name(TABLE).set_key(Some(key)).send().await.unwrap();
+        self.removed(&row)
+    }
+
+    /// The record of a row that has run out.
+    fn removed(&self, row: &Row) -> Value {
+        let number = self.events.fetch_add(1, Ordering::SeqCst);
+        json!({
+            "eventID": format!("expiry-{number}"),
+            "eventName": "REMOVE",
+            "eventVersion": "1.1",
+            "eventSource": "aws:dynamodb",
+            "awsRegion": REGION,
+            "userIdentity": { "type": "Service", "principalId": "dynamodb.amazonaws.com" },
+            "dynamodb": {
+                "ApproximateCreationDateTime": self.now().as_second(),
+                "Keys": image(&Row::key(&row.pool, &row.sub)),
+                "OldImage": image(&row.item()),
+                "SequenceNumber": format!("{:021}", 1000 + number),
+                "SizeBytes": 100,
+                "StreamViewType": "NEW_AND_OLD_IMAGES",
+            },
+            "eventSourceARN": "arn:aws:dynamodb:eu-west-1:123456789012:table/activity/stream/x",
+        })
+    }
+
+    async fn invoke(&self, service: &Arc<Service>, event: &Value) -> Value {
+        let payload = RawValue::from_string(event.to_string()).unwrap();
+        for _ in 0..20 {
+            let deadline = Instant::now() + Duration::from_secs(300);
+            match service.invoke(&payload, FUNCTION, deadline).await {
+                Ok(answer) => return answer,
+                // Its queue sends it again.
+                Err(_) => tokio::time::sleep(Duration::from_secs(20)).await,
+            }
+        }
+        panic!("it comes again and again: {event}")
+    }
+
+    async fn batch(&self, service: &Arc<Service>, records: &[Value]) -> Came {
+        let answer = self.invoke(service, &json!({ "Records": records })).await;
+        let failures = answer["batchItemFailures"].as_array().unwrap();
+        let again =
+            failures.iter().map(|failure| failure["itemIdentifier"].as_str().unwrap().to_owned()).collect();
+        Came { again }
+    }
+
+    /// A batch until nothing of it comes again, as Lambda sends it: from the first failure on.
+    async fn deliver(&self, service: &Arc<Service>, records: &[Value]) {
+        let mut left = records.to_vec();
+        for _ in 0..50 {
+            let came = self.batch(service, &left).await;
+            let Some(first) = came.again.iter().min() else { return };
+            let sequence = |record: &Value| record["dynamodb"]["SequenceNumber"].as_str().map(str::to_owned);
+            left.retain(|record| sequence(record).as_ref() >= Some(first));
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
+        panic!("it comes again and again: {left:?}");
+    }
+
+    async fn enabled(&self, user: &User) -> bool {
+        let filter = format!("sub = \"{}\"", user.sub);
+        let found = self.cognito().list_users().user_pool_id(&user.pool).filter(filter).send().await.unwrap();
+        found.users.unwrap().first().unwrap().enabled
+    }
+
+    fn key(user: &User) -> String {
+        format!("aws/{ACCOUNT}/{REGION}/CognitoUser/{}/{}", user.pool, user.sub)
+    }
+
+    async fn stages(&self, user: &User) -> Vec<Stage> {
+        let runs = self.store.runs(Index::Resource(&Self::key(user)), 100).await.unwrap();
+        runs.iter().map(|run| run.stage).collect()
+    }
+
+    async fn records(&self, user: &User) -> Vec<Record> {
+        let runs = self.store.runs(Index::Resource(&Self::key(user)), 100).await.unwrap();
+        let mut records = Vec::new();
+        for run in runs {
+            let lines = self.store.run(&run.run).await.unwrap();
+            records.extend(verify_run(lines.iter().map(String::as_str)).unwrap());
+        }
+        records
+    }
+
+    fn finding(&self, user: &User) -> Option<Value> {
+        self.hub.finding(&format!("redress/inactive-user/{}/{}", user.pool, user.sub))
+    }
+
+    fn imported(&self) -> Vec<Value> {
+        self.hub
+            .events()
+            .into_iter()
+            .filter(|event| event["detail-type"] == "Security Hub Findings - Imported")
+            .collect()
+    }
+
+    /// From now on, nobody may do anything about users of this pool.
+    fn deny(&self, pool: &str) {
+        *self.denied.lock().unwrap() = Some(pool.to_owned());
+        self.emulator.on_call(Arc::new(|call: &Call| (call.access_key == NOBODY).then_some(Fault::Denied)));
+    }
+
+    fn made(&self, operation: &str) -> usize {
+        let done = |call: &&Call| call.operation == operation && call.status == Some(200);
+        self.emulator.calls().iter().filter(done).count()
+    }
+}
+
+/// An item in DynamoDB's JSON.
+fn image(item: &HashMap<String, AttributeValue>) -> Value {
+    let attribute = |value: &AttributeValue| match value {
+        AttributeValue::S(text) => json!({ "S": text }),
+        AttributeValue::N(number) => json!({ "N": number }),
+        AttributeValue::Bool(is) => json!({ "BOOL": is }),
+        other => panic!("{other:?}"),
+    };
+    item.iter()
+        .map(|(name, value)| (name.clone(), attribute(value)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finding_leads_to_the_user_and_is_closed_when_that_is_settled() {
+    let world = World::new("").await;
+    let user = world.user(&world.pool().await, "ada").await;
+    world.write(&world.seen(&user, world.days_ago(100))).await;
+    let service = world.service();
+    let record = world.expire(&user).await;
+    world.deliver(&service, &[record.clone()]).await;
+
+    // A finding and a row that is due; nobody is disabled yet.
+    let finding = world.finding(&user).unwrap();
+    assert_eq!(finding["Compliance"]["Status"], "FAILED");
+    assert!(!finding.to_string().contains("ada"), "{finding}");
+    assert_eq!(world.row(&user).await.unwrap().phase, Some(Phase::Due));
+    assert!(world.enabled(&user).await);
+    assert_eq!(world.stages(&user).await, []);
+
+    let event = world.imported().remove(0);
+    world.invoke(&service, &event).await;
+    assert!(!world.enabled(&user).await);
+    let row = world.row(&user).await.unwrap();
+    assert_eq!((row.phase, row.ttl), (Some(Phase::Disabled), None));
+    assert_eq!(world.stages(&user).await, [Stage::Verified]);
+    assert_eq!(world.finding(&user).unwrap()["Workflow"]["Status"], "NOTIFIED");
+    // Again, by the same event and by the same expiry: nothing.
+    world.invoke(&service, &event).await;
+    world.deliver(&service, &[record]).await;
+    assert_eq!(world.made("AdminDisableUser"), 1);
+
+    let swept = world.invoke(&service, &json!({ "redress": "recover" })).await;
+    assert_eq!(swept["closed"], 1);
+    let closed = world.finding(&user).unwrap();
+    assert_eq!(
+        (&closed["Compliance"]["Status"], &closed["RecordState"]),
+        (&json!("PASSED"), &json!("ARCHIVED"))
+    );
+    assert_eq!(world.invoke(&service, &json!({ "redress": "recover" })).await["closed"], 0);
+
+    let hub = aws_sdk_securityhub::Client::new(&world.aws);
+    let action = hub.create_action_target().name("Undo").description("Undo").id("RedressUndo");
+    action.send().await.unwrap();
+    // A person gives the user back: no batch takes it away again.
+    let undo = world.hub.custom_action("RedressUndo", &[closed["Id"].as_str().unwrap()]).unwrap().remove(0);
+    world.invoke(&service, &undo).await;
+    assert!(world.enabled(&user).await);
+    let row = world.row(&user).await.unwrap();
+    assert_eq!((row.phase, row.seen), (None, world.days_ago(100).round(jiff::Unit::Day).unwrap()));
+    assert!(row.restored.is_some());
+    world.pass(1);
+    let record = world.expire(&user).await;
+    world.deliver(&service, &[record]).await;
+    assert!(world.enabled(&user).await);
+    let row = world.row(&user).await.unwrap();
+    assert_eq!(row.phase, Some(Phase::NotYet));
+    assert_eq!(row.ttl.unwrap() - row.since().as_second(), 90 * DAY);
+    // Ninety days after that, it is due again; the hold of the undo has ended.
+    world.pass(90);
+    let record = world.expire(&user).await;
+    world.deliver(&service, &[record]).await;
+    let event = world.imported().into_iter().next_back().unwrap();
+    world.invoke(&service, &event).await;
+    assert!(!world.enabled(&user).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn through_the_engine_security_hub_hears_nothing() {
+    let world = World::new("through: engine").await;
+    let user = world.user(&world.pool().await, "ada").await;
+    world.write(&world.seen(&user, world.days_ago(91))).await;
+    let service = world.service();
+    let record = world.expire(&user).await;
+    world.deliver(&service, &[record]).await;
+    assert!(!world.enabled(&user).await);
+    assert_eq!(world.row(&user).await.unwrap().phase, Some(Phase::Disabled));
+    assert_eq!(world.stages(&user).await, [Stage::Verified]);
+    assert!(world.finding(&user).is_none());
+    assert!(world.emulator.calls().iter().all(|call| call.service != "securityhub"));
+    let text = serde_json::to_string(&world.records(&user).await).unwrap();
+    assert!(!text.contains("ada"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_warned_hears_of_it_before() {
+    let world = World::new("through: engine, warn_days: 7").await;
+    let user = world.user(&world.pool().await, "ada").await;
+    world.write(&world.seen(&user, world.days_ago(83))).await;
+    let service = world.service();
+    let record = world.expire(&user).await;
+    world.deliver(&service, &[record]).await;
+    let row = world.row(&user).await.unwrap();
+    assert_eq!(row.phase, Some(Phase::Warned));
+    assert_eq!(row.ttl.unwrap() - row.seen.as_second(), 90 * DAY);
+    assert_eq!(world.stages(&user).await, [Stage::Waiting]);
+    assert!(world.enabled(&user).await);
+    world.pass(7);
+    let record = world.expire(&user).await;
+    world.deliver(&service, &[record]).await;
+    assert!(!world.enabled(&user).await);
+    assert_eq!(world.stages(&user).await, [Stage::Verified, Stage::Waiting]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_disabled_on_account_of_a_sign_in_that_was_lost() {
+    let world = World::new("through: engine").await;
+    let user = world.user(&world.pool().await, "ada").await;
+    world.write(&world.seen(&user, world.days_ago(100))).await;
+    let lost = world.days_ago(50);
+    world.emulator.count(ACCOUNT, REGION, &user.pool, lost, 2);
+    let service = world.service();
+    let record = world.expire(&user).await;
+    world.deliver(&service, &[record]).await;
+    assert!(world.enabled(&user).await);
+    assert_eq!(world.stages(&user).await, [Stage::Refused]);
+    let row = world.row(&user).await.unwrap();
+    assert_eq!(row.phase, Some(Phase::Due));
+
+    // Somebody looks after them: the next day's ring goes through.
+    let clock = Arc::clone(&world.clock);
+    let cloudwatch = CloudWatch::new(aws_sdk_cloudwatch::Client::new(&world.aws), Arc::clone(&clock));
+    let losses = Losses::new(Arc::new(cloudwatch), Arc::clone(&world.store) as _, clock);
+    let day = losses.days(&user.pool, world.days_ago(100)).await.unwrap().remove(0);
+    assert_eq!(day.lost, 2);
+    let accounted =
+        Accounted { lost: 2, by: "arn:aws:iam::1:user/x".to_owned(), at: world.now(), waived: None };
+    losses.account_for(&user.pool, day.day, &accounted).await.unwrap();
+    world.pass(1);
+    let record = world.expire(&user).await;
+    world.deliver(&service, &[record]).await;
+    assert!(!world.enabled(&user).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finding_is_closed_when_the_user_returns_or_is_gone() {
+    let world = World::new("").await;
+    let pool = world.pool().await;
+    let (back, gone) = (world.user(&pool, "ada").await, world.user(&pool, "bob").await);
+    let service = world.service();
+    for user in [&back, &gone] {
+        world.write(&world.seen(user, world.days_ago(100))).await;
+        let record = world.expire(user).await;
+        world.deliver(&service, &[record]).await;
+        assert_eq!(world.finding(user).unwrap()["RecordState"], "ACTIVE");
+    }
+    world.write(&world.seen(&back, world.now())).await;
+    world.cognito().admin_delete_user().user_pool_id(&pool).username("bob").send().await.unwrap();
+    world.pass(1);
+    let record = world.expire(&gone).await;
+    world.deliver(&service, &[record]).await;
+    assert!(world.row(&gone).await.is_none());
+    assert_eq!(world.finding(&gone).unwrap()["RecordState"], "ARCHIVED");
+    assert_eq!(world.finding(&back).unwrap()["RecordState"], "ACTIVE");
+    world.invoke(&service, &json!({ "redress": "recover" })).await;
+    assert_eq!(world.finding(&back).unwrap()["RecordState"], "ARCHIVED");
+    assert!(world.enabled(&back).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_exempt_is_left_alone_and_not_looked_at_each_day() {
+    let world = World::new("through: engine, protected_groups: [admins]").await;
+    let pool = world.pool().await;
+    let cognito = world.cognito();
+    let (admin, off) = (world.user(&pool, "ada").await, world.user(&pool, "bob").await);
+    cognito.create_group().user_pool_id(&pool).group_name("admins").send().await.unwrap();
+    let join = cognito.admin_add_user_to_group().user_pool_id(&pool).username("ada").group_name("admins");
+    join.send().await.unwrap();
+    cognito.admin_disable_user().user_pool_id(&pool).username("bob").send().await.unwrap();
+    world.emulator.forget_calls();
+    let service = world.service();
+    for (user, phase) in [(&admin, Phase::Exempt), (&off, Phase::DisabledElsewhere)] {
+        world.write(&world.seen(user, world.days_ago(100))).await;
+        let record = world.expire(user).await;
+        world.deliver(&service, &[record]).await;
+        let row = world.row(user).await.unwrap();
+        assert_eq!(row.phase, Some(phase));
+        assert_eq!(row.ttl.unwrap(), world.now().as_second() + 30 * DAY);
+    }
+    assert!(world.enabled(&admin).await);
+    assert_eq!(world.made("AdminDisableUser"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poison_record_blocks_nobody() {
+    let world = World::new("through: engine").await;
+    let (pool, denied) = (world.pool().await, world.pool().await);
+    let mut users = Vec::new();
+    let mut records = Vec::new();
+    for number in 0..99 {
+        let user = world.user(if number == 50 { &denied } else { &pool }, &format!("user-{number}")).await;
+        world.write(&world.seen(&user, world.days_ago(100))).await;
+        records.push(world.expire(&user).await);
+        users.push(user);
+    }
+    let mut poison = world.removed(&world.seen(&users[0], world.days_ago(100)));
+    poison["dynamodb"]["Keys"]["sub"]["S"] = json!("poisoned");
+    poison["dynamodb"]["OldImage"]["sub"]["S"] = json!("poisoned");
+    records.insert(30, poison);
+    let gone = users[10].clone();
+    world.cognito().admin_delete_user().user_pool_id(&pool).username(&gone.name).send().await.unwrap();
+    world.deny(&denied);
+    world.emulator.forget_calls();
+
+    let came = world.batch(&world.service(), &records).await;
+    assert_eq!(came.again, Vec::<String>::new());
+    for (index, user) in users.iter().enumerate() {
+        match index {
+            10 => assert!(world.row(user).await.is_none(), "closed"),
+            50 => {
+                assert_eq!(world.row(user).await.unwrap().phase, Some(Phase::Due));
+                assert_eq!(world.stages(user).await, [Stage::Denied]);
+            }
+            _ => {
+                assert!(!world.enabled(user).await, "{index}");
+                assert_eq!(world.row(user).await.unwrap().phase, Some(Phase::Disabled));
+            }
+        }
+    }
+    let dead = world.dead.lock().unwrap().clone();
+    assert_eq!(dead.len(), 2, "{dead:?}");
+    for (letter, sub) in dead.iter().zip(["poisoned", &users[50].sub]) {
+        let body: Value = serde_json::from_str(letter["MessageBody"].as_str().unwrap()).unwrap();
+        assert_eq!(body["sub"], sub, "{body}");
+        let reason = letter["MessageAttributes"]["reason"]["StringValue"].as_str().unwrap();
+        assert_eq!(body["why"], reason);
+        assert!(!letter.to_string().contains("user-"), "{letter}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_expiry_changes_nothing() {
+    let world = World::new("through: engine").await;
+    let user = world.user(&world.pool().await, "ada").await;
+    world.write(&world.seen(&user, world.days_ago(100))).await;
+    let expiry = world.expire(&user).await;
+    world.emulator.forget_calls();
+    let service = world.service();
+    let with = |change: fn(&mut Value)| {
+        let mut record = expiry.clone();
+        change(&mut record);
+        record
+    };
+    let records = [
+        with(|record| drop(record.as_object_mut().unwrap().remove("userIdentity"))),
+        with(|record| record["userIdentity"]["principalId"] = json!("AIDACKCEVSQ6C2EXAMPLE")),
+        with(|record| record["userIdentity"]["type"] = json!("AWSService")),
+        with(|record| record["eventName"] = json!("MODIFY")),
+        with(|record| record["eventName"] = json!("INSERT")),
+    ];
+    assert_eq!(world.batch(&service, &records).await.again, Vec::<String>::new());
+    assert!(world.emulator.calls().is_empty(), "{:?}", world.emulator.calls());
+    assert!(world.dead.lock().unwrap().is_empty());
+}
+
+/// How many of these times lie within the fullest second.
+fn fullest_second(times: &[Timestamp]) -> usize {
+    let mut times = times.to_vec();
+    times.sort();
+    let (mut first, mut most) = (0, 0);
+    for (last, at) in times.iter().enumerate() {
+        while at.duration_since(times[first]) >= SignedDuration::from_secs(1) {
+            first += 1;
+        }
+        most = most.max(last + 1 - first);
+    }
+    most
+}
+
+/// A Cognito and a DynamoDB that can do no more than this takes, and take thousands of users: the sandbox's
+/// copy all that they hold at each change.
+#[derive(Default)]
+struct Stub {
+    disabled: Mutex<HashMap<String, usize>>,
+    rows: Mutex<HashMap<String, Value>>,
+}
+
+impl Stub {
+    fn answer(&self, request: &http::Request<bytes::Bytes>) -> http::Response<bytes::Bytes> {
+        let input: Value = serde_json::from_slice(request.body()).unwrap();
+        let target = request.headers()["x-amz-target"].to_str().unwrap();
+        let answer = match target.rsplit('.').next().unwrap() {
+            "ListUsers" => {
+                // sub = "…"
+                let sub = input["Filter"].as_str().unwrap().split('"').nth(1).unwrap();
+                let disabled = self.disabled.lock().unwrap().contains_key(sub);
+                json!({ "Users": [{
+                    "Username": sub,
+                    "Attributes": [{ "Name": "sub", "Value": sub }],
+                    "Enabled": !disabled,
+                    "UserStatus": "CONFIRMED",
+                }] })
+            }
+            "AdminListGroupsForUser" => json!({ "Groups": [] }),
+            "ListTagsForResource" => json!({ "Tags": {} }),
+            "AdminDisableUser" => {
+                let name = input["Username"].as_str().unwrap().to_owned();
+                *self.disabled.lock().unwrap().entry(name).or_default() += 1;
+                json!({})
+            }
+            "GetItem" => match self.rows.lock().unwrap().get(&input["Key"]["sub"].to_string()) {
+                Some(row) => json!({ "Item": row }),
+                None => json!({}),
+            },
+            "PutItem" => {
+                let mut rows = self.rows.lock().unwrap();
+                let sub = input["Item"]["sub"].to_string();
+                let there = rows.get(&sub).cloned();
+                let condition = input["ConditionExpression"].as_str().unwrap();
+                let holds = if condition.contains(":seen") {
+                    there.as_ref().map(|row| &row["timestamp"])
+                        == Some(&input["ExpressionAttributeValues"][":seen"])
+                } else {
+                    there.is_none()
+                };
+                if !holds {
+                    let error = json!({
+                        "__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException",
+                        "message": "The conditional request failed",
+                        "Item": there,
+                    });
+                    let answer = http::Response::builder().status(400);
+                    return answer.body(bytes::Bytes::from(error.to_string())).unwrap();
+                }
+                rows.insert(sub, input["Item"].clone());
+                json!({})
+            }
+            other => panic!("{other}"),
+        };
+        http::Response::new(bytes::Bytes::from(answer.to_string()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_thousand_at_once_drain_within_the_budget() {
+    const USERS: usize = 5000;
+    let mut world = World::new("through: engine").await;
+    let stub = Arc::new(Stub::default());
+    let (cognito, dynamodb) = (Arc::clone(&stub), Arc::clone(&stub));
+    world.emulator = world
+        .emulator
+        .clone()
+        .with_service("cognito-idp", Arc::new(move |request| cognito.answer(&request)))
+        .with_service("dynamodb", Arc::new(move |request| dynamodb.answer(&request)));
+    let world = Arc::new(world);
+    let users: Vec<User> = (0..USERS)
+        .map(|number| User {
+            pool: format!("eu-west-1_Pool{}", number % 7),
+            sub: uuid::Uuid::from_u128(number.try_into().unwrap()).to_string(),
+            name: "somebody".to_owned(),
+        })
+        .collect();
+    let records: Vec<Value> =
+        users.iter().map(|user| world.removed(&world.seen(user, world.days_ago(100)))).collect();
+    world.emulator.forget_calls();
+    // When changes of users reach Cognito; every fiftieth is throttled.
+    let times: Arc<Mutex<Vec<Timestamp>>> = Arc::default();
+    let reads: Arc<Mutex<Vec<Timestamp>>> = Arc::default();
+    let (changes, lists, clock) = (Arc::clone(&times), Arc::clone(&reads), Arc::clone(&world.clock));
+    world.emulator.on_call(Arc::new(move |call: &Call| match call.operation.as_str() {
+        "AdminDisableUser" => {
+            let mut changes = changes.lock().unwrap();
+            changes.push(clock());
+            (changes.len() % 50 == 0).then_some(Fault::Throttled)
+        }
+        "ListUsers" => {
+            let mut lists = lists.lock().unwrap();
+            lists.push(clock());
+            (lists.len() % 50 == 0).then_some(Fault::Throttled)
+        }
+        _ => None,
+    }));
+    let begun = world.now();
+    let shards: Vec<Vec<Value>> =
+        (0..3).map(|shard| records.iter().skip(shard).step_by(3).cloned().collect()).collect();
+    let mut processors = tokio::task::JoinSet::new();
+    for shard in shards {
+        let world = Arc::clone(&world);
+        processors.spawn(async move {
+            let service = world.service();
+            for batch in shard.chunks(100) {
+                world.deliver(&service, batch).await;
+            }
+        });
+    }
+    processors.join_all().await;
+    let took = world.now().duration_since(begun);
+    world.emulator.clear_hook();
+
+    let times = times.lock().unwrap().clone();
+    assert!(fullest_second(&times) <= 10, "{}", fullest_second(&times));
+    assert!(fullest_second(&reads.lock().unwrap()) <= 25);
+    let disabled = stub.disabled.lock().unwrap().clone();
+    assert_eq!(disabled.len(), users.len(), "none lost");
+    assert!(disabled.values().all(|times| *times == 1), "none twice");
+    let rows = stub.rows.lock().unwrap().clone();
+    assert!(rows.len() == USERS && rows.values().all(|row| row["phase"]["S"] == "disabled"));
+    assert_eq!(world.dead.lock().unwrap().len(), 0);
+    let throttled = times.len() - users.len();
+    assert!(throttled >= 100, "{throttled}");
+    println!("{} users in {} virtual seconds, {throttled} calls throttled", users.len(), took.as_secs());
+}
+
+/// A user who signs in while an expiry is handled: Cognito lets it in at one moment, if it is enabled then,
+/// and the recorder's write reaches the table at another, within the time that Cognito gives a trigger.
+struct SignIn {
+    world: Arc<World>,
+    user: User,
+    /// The numbers of the calls before which the two happen.
+    at: usize,
+    recorded: usize,
+    calls: AtomicUsize,
+    ours: AtomicBool,
+    let_in: Mutex<Option<Timestamp>>,
+    written: AtomicBool,
+}
+
+impl SignIn {
+    async fn before_call(self: Arc<Self>) {
+        if self.ours.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let call = self.calls.fetch_add(1, Ordering::SeqCst);
+        if call == self.at && self.world.enabled(&self.user).await {
+            *self.let_in.lock().unwrap() = Some(self.world.now());
+            let recorder = Arc::clone(&self);
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(14_900)).await;
+                recorder.record().await;
+            });
+        }
+        if call >= self.recorded {
+            self.record().await;
+        }
+        self.ours.store(false, Ordering::SeqCst);
+    }
+
+    async fn record(&self) {
+        let Some(at) = *self.let_in.lock().unwrap() else { return };
+        if !self.written.swap(true, Ordering::SeqCst) {
+            self.world.write(&self.world.seen(&self.user, at)).await;
+        }
+    }
+}
+
+/// Every moment of a sign-in, and every moment of its record after it.
+async fn sign_ins_at_every_moment(params: &str) -> (usize, usize) {
+    let (mut tried, mut let_in) = (0, 0);
+    let mut moments = 1;
+    let mut at = 0;
+    while at < moments {
+        for recorded in at..=moments {
+            let world = Arc::new(World::new(params).await);
+            let user = world.user(&world.pool().await, "ada").await;
+            world.write(&world.seen(&user, world.days_ago(100))).await;
+            let record = world.expire(&user).await;
+            let sign_in = Arc::new(SignIn {
+                world: Arc::clone(&world),
+                user: user.clone(),
+                at,
+                recorded,
+                calls: AtomicUsize::new(0),
+                ours: AtomicBool::new(false),
+                let_in: Mutex::default(),
+                written: AtomicBool::new(false),
+            });
+            let hook = Arc::clone(&sign_in);
+            world.emulator.meanwhile(Some(Arc::new(move |_| Box::pin(Arc::clone(&hook).before_call()))));
+            let service = world.service();
+            world.deliver(&service, &[record]).await;
+            for event in world.imported() {
+                world.invoke(&service, &event).await;
+            }
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            world.emulator.meanwhile(None);
+            moments = moments.max(sign_in.calls.load(Ordering::SeqCst));
+            // What was given back comes again, whatever came of it; and a day passes, if the row rings.
+            world.pass(1);
+            let row = world.row(&user).await.unwrap();
+            if row.ttl.is_some_and(|ttl| ttl <= world.now().as_second()) {
+                let record = world.expire(&user).await;
+                world.deliver(&service, &[record]).await;
+                for event in world.imported() {
+                    world.invoke(&service, &event).await;
+                }
+            }
+            let seen = sign_in.let_in.lock().unwrap().is_some();
+            assert_eq!(
+                world.enabled(&user).await,
+                seen,
+                "let in before call {at}, recorded before {recorded}"
+            );
+            let phase = world.row(&user).await.unwrap().phase;
+            assert_eq!(
+                phase,
+                (!seen).then_some(Phase::Disabled),
+                "let in before call {at}, recorded before {recorded}"
+            );
+            // Whole, or it could not be read; and none is left open.
+            let records = world.records(&user).await;
+            let runs: std::collections::BTreeSet<_> = records.iter().map(|record| &record.run).collect();
+            assert_eq!(records.iter().filter(|record| record.last).count(), runs.len());
+            tried += 1;
+            let_in += usize::from(seen);
+        }
+        at += 1;
+    }
+    (tried, let_in)
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_signs_in_at_any_moment_is_not_left_disabled() {
+    for params in ["through: engine", ""] {
+        let (tried, let_in) = sign_ins_at_every_moment(params).await;
+        println!("{params:?}: {tried} interleavings, {let_in} of them let in");
+        assert!(tried > 100 && let_in > 50 && let_in < tried, "{tried} {let_in}");
+    }
+}
