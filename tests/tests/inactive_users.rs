@@ -386,10 +386,11 @@ fn image(item: &HashMap<String, AttributeValue>) -> Value {
 async fn a_finding_leads_to_the_user_and_is_closed_when_that_is_settled() {
     let world = World::new("").await;
     let user = world.user(&world.pool().await, "ada").await;
-    world.write(&world.seen(&user, world.days_ago(100))).await;
+    let first = world.seen(&user, world.days_ago(100));
+    world.write(&first).await;
     let service = world.service();
     let record = world.expire(&user).await;
-    world.deliver(&service, &[record.clone()]).await;
+    world.deliver(&service, std::slice::from_ref(&record)).await;
 
     // A finding and a row that is due; nobody is disabled yet.
     let finding = world.finding(&user).unwrap();
@@ -428,7 +429,7 @@ async fn a_finding_leads_to_the_user_and_is_closed_when_that_is_settled() {
     world.invoke(&service, &undo).await;
     assert!(world.enabled(&user).await);
     let row = world.row(&user).await.unwrap();
-    assert_eq!((row.phase, row.seen), (None, world.days_ago(100).round(jiff::Unit::Day).unwrap()));
+    assert_eq!((row.phase, row.seen), (None, first.seen));
     assert!(row.restored.is_some());
     world.pass(1);
     let record = world.expire(&user).await;
@@ -896,4 +897,102 @@ async fn whoever_signs_in_at_any_moment_is_not_left_disabled() {
         println!("{params:?}: {tried} interleavings, {let_in} of them let in");
         assert!(tried > 100 && let_in > 50 && let_in < tried, "{tried} {let_in}");
     }
+}
+
+/// The process ends before each call in turn, and with it whatever it was about to do. Its record comes again;
+/// `then` is what happens in between.
+async fn cut_off_before_every_call(signs_in: bool) -> usize {
+    let mut at = 0;
+    loop {
+        let world = Arc::new(World::new("through: engine").await);
+        let user = world.user(&world.pool().await, "ada").await;
+        world.write(&world.seen(&user, world.days_ago(100))).await;
+        let record = world.expire(&user).await;
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&calls);
+        world.emulator.meanwhile(Some(Arc::new(move |_| {
+            let dies = counted.fetch_add(1, Ordering::SeqCst) == at;
+            Box::pin(async move {
+                if dies {
+                    std::future::pending::<()>().await;
+                }
+            })
+        })));
+        let (dying, sent) = (Arc::clone(&world), record.clone());
+        let process = tokio::spawn(async move {
+            let service = dying.service();
+            dying.batch(&service, &[sent]).await
+        });
+        let ended = tokio::time::timeout(Duration::from_secs(100), process).await;
+        world.emulator.meanwhile(None);
+        if ended.is_ok() {
+            return at;
+        }
+        let seen = signs_in && world.enabled(&user).await;
+        if seen {
+            world.write(&world.seen(&user, world.now())).await;
+        }
+        // The stream sends the record again, and the schedule settles what is left open.
+        tokio::time::sleep(Duration::from_secs(400)).await;
+        let service = world.service();
+        world.invoke(&service, &json!({ "redress": "recover" })).await;
+        world.deliver(&service, &[record]).await;
+        world.pass(1);
+        if world.row(&user).await.unwrap().ttl.is_some_and(|ttl| ttl <= world.now().as_second()) {
+            let record = world.expire(&user).await;
+            world.deliver(&service, &[record]).await;
+        }
+        assert_eq!(world.enabled(&user).await, seen, "cut off before call {at}");
+        let phase = world.row(&user).await.unwrap().phase;
+        assert_eq!(phase, (!seen).then_some(Phase::Disabled), "cut off before call {at}");
+        let records = world.records(&user).await;
+        let verified = records.iter().filter(|record| record.stage == Stage::Verified).count();
+        assert_eq!(verified, usize::from(!seen), "cut off before call {at}");
+        assert!(world.store.scan("lease#").await.unwrap().is_empty(), "cut off before call {at}");
+        at += 1;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_cut_off_is_gone_on_with_or_taken_back() {
+    let calls = cut_off_before_every_call(false).await;
+    assert!(calls > 10, "{calls}");
+    assert_eq!(cut_off_before_every_call(true).await, calls);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_be_given_back_at_once_is_given_back_later() {
+    let world = Arc::new(World::new("through: engine").await);
+    let user = world.user(&world.pool().await, "ada").await;
+    world.write(&world.seen(&user, world.days_ago(100))).await;
+    let record = world.expire(&user).await;
+    let signed_in = Arc::clone(&world);
+    let (back, once) = (user.clone(), Arc::new(AtomicBool::new(false)));
+    // Seen while it is being disabled; and nobody may enable it for now.
+    world.emulator.meanwhile(Some(Arc::new(move |call: &Call| {
+        let now = call.operation == "AdminDisableUser" && !once.swap(true, Ordering::SeqCst);
+        let (world, user) = (Arc::clone(&signed_in), back.clone());
+        Box::pin(async move {
+            if now {
+                world.write(&world.seen(&user, world.now())).await;
+            }
+        })
+    })));
+    world
+        .emulator
+        .on_call(Arc::new(|call: &Call| (call.operation == "AdminEnableUser").then_some(Fault::Denied)));
+    let service = world.service();
+    let came = world.batch(&service, std::slice::from_ref(&record)).await;
+    assert_eq!(came.again.len(), 1);
+    assert!(!world.enabled(&user).await);
+    let lease = world.store.scan("lease#").await.unwrap();
+    assert_eq!(lease.len(), 1, "the run is open");
+    world.emulator.clear_hook();
+    tokio::time::sleep(Duration::from_secs(400)).await;
+    world.invoke(&service, &json!({ "redress": "recover" })).await;
+    assert!(world.enabled(&user).await);
+    assert_eq!(world.stages(&user).await, [Stage::Skipped]);
+    let reasons: Vec<_> = world.records(&user).await.into_iter().filter_map(|record| record.reason).collect();
+    assert!(reasons.iter().any(|why| why.contains("enabled again")), "{reasons:?}");
+    assert!(world.store.scan("lease#").await.unwrap().is_empty());
 }
