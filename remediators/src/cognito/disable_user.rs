@@ -42,13 +42,15 @@ impl Remediator for DisableUser {
         risk: Risk::Access,
         what: "Disables one user of one pool; the user and all that the pool knows of it stay. That the user is \
                inactive is not taken from the finding: the engine reads the user's row of the activity table, \
-               and refuses where there is none or where it says otherwise. A tag `redress:exempt` on the pool \
+               and refuses where there is none, where it says otherwise, or where lost sign-ins may be the \
+               user's. After the change it waits until no sign-in from before can be on its way (15 seconds), \
+               reads the row again, and enables the user if it was seen. A tag `redress:exempt` on the pool \
                exempts all of its users.",
         who_notices: "The user: signing in and renewing a session fail, and access tokens are void at once for \
                       Cognito's own calls. An application that checks tokens on its own takes them until they \
                       expire, an hour or what the app client says.",
-        way_back: "Enables the user again, with the password, attributes and groups it had. Sessions that were \
-                   ended stay so.",
+        way_back: "Enables the user again, with the password, attributes and groups it had; its inactivity counts \
+                   from then on. Sessions that were ended stay so.",
         reads: &[
             Action::new("cognito-idp:ListUsers", POOL),
             Action::new("cognito-idp:AdminListGroupsForUser", POOL),
