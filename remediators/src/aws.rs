@@ -48,6 +48,9 @@ pub trait Pace: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`ErrorKind::Throttled`] where the share is used up until after the run's end.
     fn turn<'a>(&'a self, quota: &'static Quota, key: &'a Key) -> BoxFuture<'a, Outcome<()>>;
+
+    /// Waits before a call is made again that has been tried so often.
+    fn pause(&self, tried: u32) -> BoxFuture<'_, ()>;
 }
 
 /// How far a run may go.
@@ -69,7 +72,7 @@ pub struct Connection {
     pub config: SdkConfig,
     /// Whether S3 is addressed as `endpoint/bucket`, as emulators need it, not `bucket.endpoint`.
     pub path_style: bool,
-    /// Who keeps calls within quotas; `None` lets them go at once.
+    /// Who keeps calls within quotas; `None` lets them go at once, and once only.
     pub pace: Option<Arc<dyn Pace>>,
 }
 
@@ -197,9 +200,10 @@ impl Aws {
         F: Future<Output = Result<T, E>>,
         crate::Error: From<E>,
     {
+        let Some(pace) = &self.connection.pace else { return Ok(call().await?) };
         let mut tried = 0;
         loop {
-            if let (Some(pace), Some(quota)) = (&self.connection.pace, quota) {
+            if let Some(quota) = quota {
                 pace.turn(quota, &self.key).await?;
             }
             tried += 1;
@@ -208,7 +212,7 @@ impl Aws {
                     if tried < TRIES && matches!(error.kind, ErrorKind::Throttled | ErrorKind::Transient) =>
                 {
                     tracing::debug!(%error, tried, "to be tried again");
-                    tokio::time::sleep(std::time::Duration::from_millis(100 << tried)).await;
+                    pace.pause(tried).await;
                 }
                 done => return done,
             }

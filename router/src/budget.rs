@@ -154,6 +154,10 @@ impl Pace for Turns {
             }
         })
     }
+
+    fn pause(&self, tried: u32) -> BoxFuture<'_, ()> {
+        Box::pin(tokio::time::sleep(Duration::from_millis(100 << tried.min(6))))
+    }
 }
 
 #[cfg(test)]

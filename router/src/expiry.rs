@@ -88,8 +88,8 @@ pub fn read(record: &str) -> (Whose, Read) {
     };
     let images = raw.dynamodb.unwrap_or_default();
     let key = |name: &str| {
-        let text = |image: &Option<Value>| image.as_ref()?.get(name)?.get("S")?.as_str().map(shown);
-        text(&images.keys).or_else(|| text(&images.old_image)).unwrap_or_default()
+        let text = |image: Option<&Value>| image?.get(name)?.get("S")?.as_str().map(shown);
+        text(images.keys.as_ref()).or_else(|| text(images.old_image.as_ref())).unwrap_or_default()
     };
     let whose = Whose {
         pool: key(row::POOL),
@@ -101,7 +101,7 @@ pub fn read(record: &str) -> (Whose, Read) {
         (Some("REMOVE"), Some(Identity { kind: Some(kind), principal_id: Some(by) }))
             if kind == "Service" && by == "dynamodb.amazonaws.com" =>
         {
-            expired(&images.old_image, &whose)
+            expired(images.old_image.as_ref(), &whose)
         }
         (Some("REMOVE"), Some(Identity { principal_id: Some(by), .. })) => {
             Read::Other(format!("deleted by `{}`, not by its time to live", shown(&by)))
@@ -115,7 +115,7 @@ pub fn read(record: &str) -> (Whose, Read) {
     (whose, read)
 }
 
-fn expired(image: &Option<Value>, whose: &Whose) -> Read {
+fn expired(image: Option<&Value>, whose: &Whose) -> Read {
     let Some(Value::Object(image)) = image else {
         return Read::Poison("the stream has no old images".to_owned());
     };
@@ -171,7 +171,7 @@ fn attribute(value: &Value) -> Option<AttributeValue> {
 pub fn decide(row: &Row, policy: Option<&Policy>, event: &str, at: Timestamp) -> Row {
     let back = |phase, ttl: Option<Timestamp>, warned| Row {
         phase,
-        ttl: ttl.map(|ttl| ttl.as_second()),
+        ttl: ttl.map(Timestamp::as_second),
         warned,
         ring: Some(event.to_owned()),
         ..row.clone()

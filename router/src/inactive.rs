@@ -161,7 +161,7 @@ impl Inactive {
         })
     }
 
-    fn typed(&self) -> Result<AwsSecurityFinding> {
+    fn typed(&self) -> AwsSecurityFinding {
         let (compliance, record_state) = self.compliance();
         let details = ResourceDetails::builder()
             .other("UserPoolId", &self.row.pool)
@@ -174,7 +174,7 @@ impl Inactive {
             .region(&self.home.region)
             .details(details)
             .build();
-        Ok(AwsSecurityFinding::builder()
+        AwsSecurityFinding::builder()
             .schema_version("2018-10-08")
             .id(&self.id)
             .product_arn(self.home.product())
@@ -189,7 +189,7 @@ impl Inactive {
             .compliance(Compliance::builder().status(compliance).build())
             .record_state(record_state)
             .resources(resource)
-            .build())
+            .build()
     }
 }
 
@@ -228,14 +228,10 @@ impl Importer {
     }
 
     async fn chunk(&self, findings: &[Inactive]) -> Vec<Result<()>> {
-        let typed: Result<Vec<_>> = findings.iter().map(Inactive::typed).collect();
-        let sent = match typed {
-            Ok(typed) => {
-                let request = self.hub().await.batch_import_findings().set_findings(Some(typed));
-                request.send().await.map_err(|error| Error::from(error).context("import into Security Hub"))
-            }
-            Err(error) => Err(error),
-        };
+        let typed = findings.iter().map(Inactive::typed).collect();
+        let request = self.hub().await.batch_import_findings().set_findings(Some(typed));
+        let sent = request.send().await;
+        let sent = sent.map_err(|error| Error::from(error).context("import into Security Hub"));
         let refused = match sent {
             Ok(answer) => answer.failed_findings.unwrap_or_default(),
             Err(error) => return findings.iter().map(|_| Err(error.clone())).collect(),

@@ -74,8 +74,15 @@ pub struct Losses {
     count: Arc<dyn Count>,
     store: Arc<dyn Store>,
     clock: Clock,
-    /// What CloudWatch said last, by pool: since when, and when that was.
-    known: Mutex<HashMap<String, (Instant, Date, BTreeMap<Date, u64>)>>,
+    /// What CloudWatch said last, by pool.
+    known: Mutex<HashMap<String, Known>>,
+}
+
+/// An answer of CloudWatch's.
+struct Known {
+    asked: Instant,
+    since: Date,
+    lost: BTreeMap<Date, u64>,
 }
 
 impl Losses {
@@ -145,18 +152,18 @@ impl Losses {
         let earliest = now.saturating_sub(KEPT).unwrap_or(Timestamp::MIN);
         let since = day_of(since.max(earliest));
         let mut known = self.known.lock().await;
-        if let Some((asked, from, lost)) = known.get(pool)
-            && asked.elapsed() < FRESH
-            && *from <= since
+        if let Some(before) = known.get(pool)
+            && before.asked.elapsed() < FRESH
+            && before.since <= since
         {
-            return Ok(lost.range(since..).map(|(day, lost)| (*day, *lost)).collect());
+            return Ok(before.lost.range(since..).map(|(day, lost)| (*day, *lost)).collect());
         }
         let lost = self.count.by_day(pool, since).await?;
         // A process that lives long meets many pools.
         if known.len() > 1000 {
             known.clear();
         }
-        known.insert(pool.to_owned(), (Instant::now(), since, lost.clone()));
+        known.insert(pool.to_owned(), Known { asked: Instant::now(), since, lost: lost.clone() });
         Ok(lost)
     }
 }

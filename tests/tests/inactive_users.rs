@@ -101,6 +101,13 @@ struct Came {
     again: Vec<String>,
 }
 
+/// The row of a user who was seen then, as the recorder writes it.
+fn seen(user: &User, at: Timestamp) -> Row {
+    let ttl = at.as_second() + 90 * DAY;
+    let trigger = "PostAuthentication_Authentication";
+    Row { ttl: Some(ttl), ..Row::seen(&user.pool, &user.sub, &user.name, trigger, at) }
+}
+
 struct World {
     emulator: Emulator,
     hub: SecurityHub,
@@ -249,12 +256,6 @@ impl World {
         found.item.map(|item| Row::read(&item).unwrap())
     }
 
-    fn seen(&self, user: &User, at: Timestamp) -> Row {
-        let ttl = at.as_second() + 90 * DAY;
-        let trigger = "PostAuthentication_Authentication";
-        Row { ttl: Some(ttl), ..Row::seen(&user.pool, &user.sub, &user.name, trigger, at) }
-    }
-
     /// What the stream says when the user's row has run out; the row is gone.
     async fn expire(&self, user: &User) -> Value {
         let row = self.row(user).await.unwrap();
@@ -386,7 +387,7 @@ fn image(item: &HashMap<String, AttributeValue>) -> Value {
 async fn a_finding_leads_to_the_user_and_is_closed_when_that_is_settled() {
     let world = World::new("").await;
     let user = world.user(&world.pool().await, "ada").await;
-    let first = world.seen(&user, world.days_ago(100));
+    let first = seen(&user, world.days_ago(100));
     world.write(&first).await;
     let service = world.service();
     let record = world.expire(&user).await;
@@ -451,7 +452,7 @@ async fn a_finding_leads_to_the_user_and_is_closed_when_that_is_settled() {
 async fn through_the_engine_security_hub_hears_nothing() {
     let world = World::new("through: engine").await;
     let user = world.user(&world.pool().await, "ada").await;
-    world.write(&world.seen(&user, world.days_ago(91))).await;
+    world.write(&seen(&user, world.days_ago(91))).await;
     let service = world.service();
     let record = world.expire(&user).await;
     world.deliver(&service, &[record]).await;
@@ -468,7 +469,7 @@ async fn through_the_engine_security_hub_hears_nothing() {
 async fn who_is_warned_hears_of_it_before() {
     let world = World::new("through: engine, warn_days: 7").await;
     let user = world.user(&world.pool().await, "ada").await;
-    world.write(&world.seen(&user, world.days_ago(83))).await;
+    world.write(&seen(&user, world.days_ago(83))).await;
     let service = world.service();
     let record = world.expire(&user).await;
     world.deliver(&service, &[record]).await;
@@ -488,7 +489,7 @@ async fn who_is_warned_hears_of_it_before() {
 async fn nobody_is_disabled_on_account_of_a_sign_in_that_was_lost() {
     let world = World::new("through: engine").await;
     let user = world.user(&world.pool().await, "ada").await;
-    world.write(&world.seen(&user, world.days_ago(100))).await;
+    world.write(&seen(&user, world.days_ago(100))).await;
     let lost = world.days_ago(50);
     world.emulator.count(ACCOUNT, REGION, &user.pool, lost, 2);
     let service = world.service();
@@ -521,12 +522,12 @@ async fn a_finding_is_closed_when_the_user_returns_or_is_gone() {
     let (back, gone) = (world.user(&pool, "ada").await, world.user(&pool, "bob").await);
     let service = world.service();
     for user in [&back, &gone] {
-        world.write(&world.seen(user, world.days_ago(100))).await;
+        world.write(&seen(user, world.days_ago(100))).await;
         let record = world.expire(user).await;
         world.deliver(&service, &[record]).await;
         assert_eq!(world.finding(user).unwrap()["RecordState"], "ACTIVE");
     }
-    world.write(&world.seen(&back, world.now())).await;
+    world.write(&seen(&back, world.now())).await;
     world.cognito().admin_delete_user().user_pool_id(&pool).username("bob").send().await.unwrap();
     world.pass(1);
     let record = world.expire(&gone).await;
@@ -552,7 +553,7 @@ async fn whoever_is_exempt_is_left_alone_and_not_looked_at_each_day() {
     world.emulator.forget_calls();
     let service = world.service();
     for (user, phase) in [(&admin, Phase::Exempt), (&off, Phase::DisabledElsewhere)] {
-        world.write(&world.seen(user, world.days_ago(100))).await;
+        world.write(&seen(user, world.days_ago(100))).await;
         let record = world.expire(user).await;
         world.deliver(&service, &[record]).await;
         let row = world.row(user).await.unwrap();
@@ -571,11 +572,11 @@ async fn a_poison_record_blocks_nobody() {
     let mut records = Vec::new();
     for number in 0..99 {
         let user = world.user(if number == 50 { &denied } else { &pool }, &format!("user-{number}")).await;
-        world.write(&world.seen(&user, world.days_ago(100))).await;
+        world.write(&seen(&user, world.days_ago(100))).await;
         records.push(world.expire(&user).await);
         users.push(user);
     }
-    let mut poison = world.removed(&world.seen(&users[0], world.days_ago(100)));
+    let mut poison = world.removed(&seen(&users[0], world.days_ago(100)));
     poison["dynamodb"]["Keys"]["sub"]["S"] = json!("poisoned");
     poison["dynamodb"]["OldImage"]["sub"]["S"] = json!("poisoned");
     records.insert(30, poison);
@@ -614,7 +615,7 @@ async fn a_poison_record_blocks_nobody() {
 async fn what_is_no_expiry_changes_nothing() {
     let world = World::new("through: engine").await;
     let user = world.user(&world.pool().await, "ada").await;
-    world.write(&world.seen(&user, world.days_ago(100))).await;
+    world.write(&seen(&user, world.days_ago(100))).await;
     let expiry = world.expire(&user).await;
     world.emulator.forget_calls();
     let service = world.service();
@@ -733,7 +734,7 @@ async fn five_thousand_at_once_drain_within_the_budget() {
         })
         .collect();
     let records: Vec<Value> =
-        users.iter().map(|user| world.removed(&world.seen(user, world.days_ago(100)))).collect();
+        users.iter().map(|user| world.removed(&seen(user, world.days_ago(100)))).collect();
     world.emulator.forget_calls();
     // When changes of users reach Cognito; every fiftieth is throttled.
     let times: Arc<Mutex<Vec<Timestamp>>> = Arc::default();
@@ -820,7 +821,7 @@ impl SignIn {
     async fn record(&self) {
         let Some(at) = *self.let_in.lock().unwrap() else { return };
         if !self.written.swap(true, Ordering::SeqCst) {
-            self.world.write(&self.world.seen(&self.user, at)).await;
+            self.world.write(&seen(&self.user, at)).await;
         }
     }
 }
@@ -831,10 +832,11 @@ async fn sign_ins_at_every_moment(params: &str) -> (usize, usize) {
     let mut moments = 1;
     let mut at = 0;
     while at < moments {
-        for recorded in at..=moments {
+        let mut recorded = at;
+        while recorded <= moments {
             let world = Arc::new(World::new(params).await);
             let user = world.user(&world.pool().await, "ada").await;
-            world.write(&world.seen(&user, world.days_ago(100))).await;
+            world.write(&seen(&user, world.days_ago(100))).await;
             let record = world.expire(&user).await;
             let sign_in = Arc::new(SignIn {
                 world: Arc::clone(&world),
@@ -866,16 +868,16 @@ async fn sign_ins_at_every_moment(params: &str) -> (usize, usize) {
                     world.invoke(&service, &event).await;
                 }
             }
-            let seen = sign_in.let_in.lock().unwrap().is_some();
+            let came = sign_in.let_in.lock().unwrap().is_some();
             assert_eq!(
                 world.enabled(&user).await,
-                seen,
+                came,
                 "let in before call {at}, recorded before {recorded}"
             );
             let phase = world.row(&user).await.unwrap().phase;
             assert_eq!(
                 phase,
-                (!seen).then_some(Phase::Disabled),
+                (!came).then_some(Phase::Disabled),
                 "let in before call {at}, recorded before {recorded}"
             );
             // Whole, or it could not be read; and none is left open.
@@ -883,7 +885,8 @@ async fn sign_ins_at_every_moment(params: &str) -> (usize, usize) {
             let runs: std::collections::BTreeSet<_> = records.iter().map(|record| &record.run).collect();
             assert_eq!(records.iter().filter(|record| record.last).count(), runs.len());
             tried += 1;
-            let_in += usize::from(seen);
+            recorded += 1;
+            let_in += usize::from(came);
         }
         at += 1;
     }
@@ -906,7 +909,7 @@ async fn cut_off_before_every_call(signs_in: bool) -> usize {
     loop {
         let world = Arc::new(World::new("through: engine").await);
         let user = world.user(&world.pool().await, "ada").await;
-        world.write(&world.seen(&user, world.days_ago(100))).await;
+        world.write(&seen(&user, world.days_ago(100))).await;
         let record = world.expire(&user).await;
         let calls = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&calls);
@@ -928,9 +931,9 @@ async fn cut_off_before_every_call(signs_in: bool) -> usize {
         if ended.is_ok() {
             return at;
         }
-        let seen = signs_in && world.enabled(&user).await;
-        if seen {
-            world.write(&world.seen(&user, world.now())).await;
+        let came = signs_in && world.enabled(&user).await;
+        if came {
+            world.write(&seen(&user, world.now())).await;
         }
         // The stream sends the record again, and the schedule settles what is left open.
         tokio::time::sleep(Duration::from_secs(400)).await;
@@ -942,12 +945,12 @@ async fn cut_off_before_every_call(signs_in: bool) -> usize {
             let record = world.expire(&user).await;
             world.deliver(&service, &[record]).await;
         }
-        assert_eq!(world.enabled(&user).await, seen, "cut off before call {at}");
+        assert_eq!(world.enabled(&user).await, came, "cut off before call {at}");
         let phase = world.row(&user).await.unwrap().phase;
-        assert_eq!(phase, (!seen).then_some(Phase::Disabled), "cut off before call {at}");
+        assert_eq!(phase, (!came).then_some(Phase::Disabled), "cut off before call {at}");
         let records = world.records(&user).await;
         let verified = records.iter().filter(|record| record.stage == Stage::Verified).count();
-        assert_eq!(verified, usize::from(!seen), "cut off before call {at}");
+        assert_eq!(verified, usize::from(!came), "cut off before call {at}");
         assert!(world.store.scan("lease#").await.unwrap().is_empty(), "cut off before call {at}");
         at += 1;
     }
@@ -964,7 +967,7 @@ async fn what_is_cut_off_is_gone_on_with_or_taken_back() {
 async fn who_cannot_be_given_back_at_once_is_given_back_later() {
     let world = Arc::new(World::new("through: engine").await);
     let user = world.user(&world.pool().await, "ada").await;
-    world.write(&world.seen(&user, world.days_ago(100))).await;
+    world.write(&seen(&user, world.days_ago(100))).await;
     let record = world.expire(&user).await;
     let signed_in = Arc::clone(&world);
     let (back, once) = (user.clone(), Arc::new(AtomicBool::new(false)));
@@ -974,7 +977,7 @@ async fn who_cannot_be_given_back_at_once_is_given_back_later() {
         let (world, user) = (Arc::clone(&signed_in), back.clone());
         Box::pin(async move {
             if now {
-                world.write(&world.seen(&user, world.now())).await;
+                world.write(&seen(&user, world.now())).await;
             }
         })
     })));

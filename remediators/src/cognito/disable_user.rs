@@ -98,8 +98,9 @@ impl Remediator for DisableUser {
         let days = threshold.as_hours() / 24;
         let schedule = policy.schedule(seen, at);
         let since = day(seen.since);
-        let warned = policy.warn_days > 0 && schedule.warn_at.is_none();
-        if schedule.due_at > at && !(warned && !ask.by_person) {
+        // Between announcement and threshold, the automatic door waits; for a person the user is active.
+        let announced = policy.warn_days > 0 && schedule.warn_at.is_none() && !ask.by_person;
+        if schedule.due_at > at && !announced {
             return Plan::Refuse(format!(
                 "the user is active: last seen {since}, which is less than {days} days ago"
             ));

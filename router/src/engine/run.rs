@@ -893,15 +893,11 @@ impl Run<'_> {
                 }
                 Plan::Wait { why, .. } | Plan::Refuse(why) | Plan::Exempt(why) => {
                     let to = change.to.clone();
-                    let untouched = match &self.origin {
-                        Some(from) => self.remediator.same(&now, from)?,
-                        None => false,
-                    };
-                    let (stage, so) = if untouched {
-                        (Stage::Skipped, "nothing is changed")
-                    } else {
-                        (Stage::Failed, "not to be gone on with")
-                    };
+                    let from = self.origin.as_ref().unwrap_or(&change.from);
+                    let stage =
+                        if self.remediator.same(&now, from)? { Stage::Skipped } else { Stage::Failed };
+                    let so =
+                        if stage == Stage::Skipped { "nothing is changed" } else { "not to be gone on with" };
                     end(stage, Some(format!("cut off, and {so}: {why}")), Some(now), &to)
                 }
             },
