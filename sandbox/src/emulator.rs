@@ -38,7 +38,6 @@ use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use http::{Response, header};
 use http_body_util::BodyExt;
-use winterbaume_cognitoidentityprovider::CognitoIdentityProviderService;
 use winterbaume_core::DEFAULT_ACCOUNT_ID;
 use winterbaume_s3::S3Service;
 
@@ -90,7 +89,7 @@ struct Shared {
 #[derive(Default)]
 struct Backends {
     s3: S3Service,
-    cognito: CognitoIdentityProviderService,
+    cognito: cognito::Pools,
     dynamodb: dynamodb::Tables,
 }
 
@@ -377,7 +376,7 @@ impl Emulator {
             "s3" => self.shared.s3.answer(&backends, request, operation).await,
             "s3control" => self.shared.s3.control(&request, operation),
             "ec2" => self.shared.ec2.answer(&request, operation),
-            "cognito-idp" => cognito::answer(&backends, &request, operation).await,
+            "cognito-idp" => cognito::answer(&backends.cognito, &request, operation).await,
             "dynamodb" => backends.dynamodb.answer(&request, operation).await,
             "sts" => sts::answer(self, &request, operation),
             "monitoring" => monitoring::answer(&request, operation, &locked(&self.shared.sums)),

@@ -610,6 +610,53 @@ async fn users_are_found_by_filter_and_page() {
     assert_eq!(groups.groups()[0].group_name(), Some("admins"));
 }
 
+/// The subject of a pool's mail, the number of its tags, and whether it has a trigger.
+fn pool_settings(
+    shown: &aws_sdk_cognitoidentityprovider::types::UserPoolType,
+) -> (Option<&str>, usize, bool) {
+    let subject = shown.email_verification_subject();
+    let tags = shown.user_pool_tags().map_or(0, HashMap::len);
+    let triggers = shown.lambda_config().is_some_and(|triggers| triggers.post_authentication().is_some());
+    (subject, tags, triggers)
+}
+
+#[tokio::test]
+async fn an_update_of_a_pool_resets_what_it_leaves_out() {
+    use aws_sdk_cognitoidentityprovider::types::{LambdaConfigType, UserPoolTierType, UserPoolType};
+    let emulator = Emulator::new();
+    let cognito = aws_sdk_cognitoidentityprovider::Client::new(&emulator.sdk_config(ACCOUNT, REGION));
+    let function = format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:a");
+    let triggers = LambdaConfigType::builder().post_authentication(&function).build();
+    let request = cognito.create_user_pool().pool_name("a").user_pool_tags("team", "web");
+    let request = request.email_verification_subject("Hello").lambda_config(triggers.clone());
+    let made: UserPoolType =
+        request.user_pool_tier(UserPoolTierType::Lite).send().await.unwrap().user_pool.unwrap();
+    assert_eq!(pool_settings(&made), (Some("Hello"), 1, true));
+    assert_eq!(made.verification_message_template().unwrap().email_subject(), Some("Hello"));
+    let pool = made.id().unwrap();
+    let describe = async || {
+        let found = cognito.describe_user_pool().user_pool_id(pool).send().await.unwrap();
+        found.user_pool.unwrap()
+    };
+    assert_eq!(describe().await, made);
+
+    let update = || cognito.update_user_pool().user_pool_id(pool);
+    let twice = update().policies(made.policies().unwrap().clone());
+    let twice = twice.admin_create_user_config(made.admin_create_user_config().unwrap().clone());
+    assert_eq!(code(twice.send().await), is("InvalidParameterException", 400));
+    assert_eq!(describe().await, made);
+
+    update().user_pool_tags("owner", "me").send().await.unwrap();
+    let after = describe().await;
+    assert_eq!(pool_settings(&after), (None, 1, false));
+    assert_eq!(after.user_pool_tier(), Some(&UserPoolTierType::Essentials));
+    assert_eq!(after.user_pool_tags().unwrap()["owner"], "me");
+    update().lambda_config(triggers).send().await.unwrap();
+    assert_eq!(pool_settings(&describe().await), (None, 0, true));
+    let none = cognito.update_user_pool().user_pool_id("eu-west-1_none").send().await;
+    assert_eq!(code(none), is("ResourceNotFoundException", 400));
+}
+
 fn text(value: &str) -> AttributeValue {
     AttributeValue::S(value.to_owned())
 }
