@@ -103,6 +103,9 @@ pub(crate) enum Command {
     Rules(Rules),
     /// Print the least IAM policy that a remediator needs
     Policy(Policy),
+    /// Record users' activity in Cognito user pools, and look after those who are inactive
+    #[command(subcommand)]
+    Cognito(Cognito),
     /// Show the way of a finding in an AWS account inside this process: no account or network is needed
     Demo(Demo),
     /// Print a completion script for a shell
@@ -309,6 +312,44 @@ pub(crate) enum PolicyAccess {
     Apply,
     /// Those, and what only the way back needs
     Undo,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cognito {
+    /// Make a pool call the sign-in recorder, after asking; all its other settings stay
+    Attach(Attach),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Attach {
+    /// The pool's id
+    pub(crate) pool: String,
+    /// The sign-in recorder: the ARN of the function, or of an alias of it
+    #[arg(long, value_name = "ARN")]
+    pub(crate) recorder: String,
+    /// When it is called; without pre-token-generation, neither renewed sessions nor the first sign-in by an
+    /// identity provider are seen
+    #[arg(
+        long,
+        value_name = "TRIGGER",
+        value_delimiter = ',',
+        default_value = "post-authentication,post-confirmation,pre-token-generation"
+    )]
+    pub(crate) triggers: Vec<Trigger>,
+    /// Show what would be changed; nothing is written
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Don't ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// When Cognito calls the recorder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Trigger {
+    PostAuthentication,
+    PostConfirmation,
+    PreTokenGeneration,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! One file a command.
 
 mod apply;
+mod cognito;
 mod control;
 mod controls;
 mod demo;
@@ -39,6 +40,7 @@ pub(crate) async fn run(cli: Cli, around: &mut Surroundings) -> Result<Exit> {
         Command::Controls(args) => controls::run(&global, &args, around),
         Command::Rules(args) => rules::run(&global, &args, around),
         Command::Policy(args) => Box::pin(policy::run(&global, &args, around)).await,
+        Command::Cognito(command) => Box::pin(cognito::run(&global, &command, around)).await,
         Command::Demo(args) => Box::pin(demo::run(&global, &args, around)).await,
         Command::Completions(args) => {
             let mut script = Vec::new();

@@ -204,7 +204,7 @@ pub(crate) fn store(global: &Global, aws: Option<&SdkConfig>, to: Use) -> Result
     }
 }
 
-fn directory(global: &Global) -> Option<PathBuf> {
+pub(crate) fn directory(global: &Global) -> Option<PathBuf> {
     let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     global
         .state_dir

@@ -2,13 +2,11 @@
 //! resources are like afterwards.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::{
-    io::{Cursor, Write},
-    path::PathBuf,
-    sync::{Arc, Mutex},
-};
+mod common;
 
-use redress::{Exit, Surroundings, run};
+use std::{path::PathBuf, sync::Arc};
+
+use redress::Exit;
 use redress_sandbox::{
     account::{Furnished, furnish},
     emulator::{Emulator, Fault},
@@ -17,33 +15,7 @@ use redress_sandbox::{
 };
 use serde_json::{Value, json};
 
-const ACCOUNT: &str = "123456789012";
-const REGION: &str = "eu-west-1";
-
-/// A stream that can be read after it was written to.
-#[derive(Clone, Default)]
-struct Tape(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Tape {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Tape {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-struct Ended {
-    exit: Exit,
-    out: String,
-    err: String,
-}
+use self::common::{ACCOUNT, Ended, REGION, command};
 
 struct World {
     emulator: Emulator,
@@ -93,21 +65,7 @@ impl World {
 
     /// With an answer, standard input counts as a terminal.
     async fn with_input(&self, args: &[&str], answer: Option<&str>) -> Ended {
-        let (out, err) = (Tape::default(), Tape::default());
-        let mut around = Surroundings {
-            out: Box::new(out.clone()),
-            err: Box::new(err.clone()),
-            input: Box::new(Cursor::new(answer.unwrap_or_default().to_owned())),
-            out_in_colour: false,
-            in_is_terminal: answer.is_some(),
-            err_is_terminal: false,
-            aws: Some(self.emulator.sdk_config(ACCOUNT, REGION)),
-        };
-        let state = self.dir.join("state").display().to_string();
-        let here: &[&str] = if args.contains(&"--deployment") { &[] } else { &["--state-dir", &state] };
-        let args = ["redress"].iter().chain(args).chain(here).copied();
-        let exit = run(args.map(Into::into), &mut around).await;
-        Ended { exit, out: out.text(), err: err.text() }
+        command(&self.emulator, &self.dir, args, answer).await
     }
 
     async fn versioning(&self) -> Option<String> {

@@ -73,12 +73,12 @@ fn given<'a>(input: &'a Value, name: &str) -> Option<&'a Value> {
 /// What Cognito refuses.
 fn check(input: &Value) -> Result<(), Refusal> {
     let refused = |why: &str| Err(Refusal::new(400, "InvalidParameterException", why));
-    let days = "/Policies/PasswordPolicy/TemporaryPasswordValidityDays";
+    let new = input.pointer("/Policies/PasswordPolicy/TemporaryPasswordValidityDays");
+    let old = input.pointer("/AdminCreateUserConfig/UnusedAccountValidityDays");
     // The one has replaced the other, though DescribeUserPool goes on to show both:
     // https://github.com/aws/aws-sdk-js/issues/3817
-    if input.pointer(days).is_some()
-        && input.pointer("/AdminCreateUserConfig/UnusedAccountValidityDays").is_some()
-    {
+    // The SDK sends 0 where nothing is set.
+    if new.is_some() && old.is_some_and(|days| days.as_u64() != Some(0)) {
         return refused(
             "Please use TemporaryPasswordValidityDays in PasswordPolicy instead of UnusedAccountValidityDays",
         );

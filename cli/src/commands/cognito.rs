@@ -1,0 +1,43 @@
+//! `redress cognito`: Cognito user pools, one file a command.
+
+mod attach;
+
+use aws_sdk_cognitoidentityprovider::Client;
+use redress_remediators::Error;
+use redress_router::event::shown;
+
+use crate::{
+    Surroundings,
+    args::{Cognito, Global},
+    context::Reach,
+    exit::{Exit, Failure, Result},
+};
+
+pub(crate) async fn run(global: &Global, command: &Cognito, around: &mut Surroundings) -> Result<Exit> {
+    match command {
+        Cognito::Attach(args) => Box::pin(attach::run(global, args, around)).await,
+    }
+}
+
+/// The id of a pool, if it can be one of this Region.
+fn pool<'a>(text: &'a str, region: &str) -> Result<&'a str> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if !(1..=55).contains(&text.len()) || !text.bytes().all(legal) {
+        return Err(Failure::input(format!("`{}` is no user pool's id", shown(text))));
+    }
+    // An id begins with its Region; those of emulators need not.
+    let of = text.split_once('_').map_or("", |(of, _)| of);
+    if of != region && of.ends_with(|last: char| last.is_ascii_digit()) && of.matches('-').count() >= 2 {
+        return Err(Failure::input(format!("the pool `{text}` is in `{of}`: give --region {of}")));
+    }
+    Ok(text)
+}
+
+fn client(reach: &Reach) -> Client {
+    Client::new(&reach.aws)
+}
+
+/// What came of a call that failed, and what it was for.
+fn failed(error: impl Into<Error>, what: &str) -> Failure {
+    Failure::from(error.into()).context(what)
+}

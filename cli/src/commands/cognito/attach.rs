@@ -1,0 +1,556 @@
+//! `redress cognito attach`: makes a pool call the sign-in recorder.
+//!
+//! [`UpdateUserPool`](https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_UpdateUserPool.html)
+//! sets whatever a request leaves out to its default. So the pool's settings are taken from the answer of
+//! `DescribeUserPool` as it travels, not from the SDK's types, which drop what their version does not know;
+//! go back as they came; and are read and compared once more. A setting that is not known to be taken back
+//! is a reason to write nothing.
+
+use std::{
+    collections::BTreeSet,
+    io::Write as _,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use aws_sdk_cognitoidentityprovider::Client;
+use aws_smithy_runtime_api::{
+    box_error::BoxError,
+    client::{
+        interceptors::{
+            Intercept,
+            context::{AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut},
+        },
+        runtime_components::RuntimeComponents,
+    },
+};
+use aws_smithy_types::{body::SdkBody, config_bag::ConfigBag};
+use jiff::Timestamp;
+use redress_remediators::Change;
+use redress_router::event::shown;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    Surroundings,
+    args::{Attach, Format, Global, Trigger},
+    commands::ask,
+    context::{Reach, directory, paint},
+    exit::{Exit, Failure, Result},
+    output::{Line, Paint, json, lines, text},
+};
+
+use super::{client, failed, pool};
+
+type Settings = Map<String, Value>;
+
+/// What `UpdateUserPool` takes by the name that `DescribeUserPool` shows.
+const TAKEN: [&str; 22] = [
+    "AccountRecoverySetting",
+    "AcrConfiguration",
+    "AdminCreateUserConfig",
+    "AutoVerifiedAttributes",
+    "DeletionProtection",
+    "DeviceConfiguration",
+    "EmailConfiguration",
+    "EmailVerificationMessage",
+    "EmailVerificationSubject",
+    "IssuerConfiguration",
+    "KeyConfiguration",
+    "LambdaConfig",
+    "MfaConfiguration",
+    "Policies",
+    "SmsAuthenticationMessage",
+    "SmsConfiguration",
+    "SmsVerificationMessage",
+    "UserAttributeUpdateSettings",
+    "UserPoolAddOns",
+    "UserPoolTags",
+    "UserPoolTier",
+    "VerificationMessageTemplate",
+];
+
+/// What an update does not touch: facts, what is settled when the pool is made, what has calls of its own.
+const UNTOUCHED: [&str; 15] = [
+    "AliasAttributes",
+    "Arn",
+    "CreationDate",
+    "CustomDomain",
+    "Domain",
+    "EmailConfigurationFailure",
+    "EstimatedNumberOfUsers",
+    "Id",
+    "LastModifiedDate",
+    "Name",
+    "SchemaAttributes",
+    "SmsConfigurationFailure",
+    "Status",
+    "UsernameAttributes",
+    "UsernameConfiguration",
+];
+
+/// What changes by itself.
+const RESTLESS: [&str; 4] =
+    ["EstimatedNumberOfUsers", "LastModifiedDate", "EmailConfigurationFailure", "SmsConfigurationFailure"];
+
+/// Texts that are no longer set by their own name, which is still shown, but in the template of messages.
+const MESSAGES: [(&str, &str); 3] = [
+    ("EmailVerificationMessage", "EmailMessage"),
+    ("EmailVerificationSubject", "EmailSubject"),
+    ("SmsVerificationMessage", "SmsMessage"),
+];
+
+pub(crate) async fn run(global: &Global, args: &Attach, around: &mut Surroundings) -> Result<Exit> {
+    if global.format == Format::Json && !args.yes && !args.dry_run {
+        return Err(Failure::input("--format json can't ask: it needs --yes or --dry-run"));
+    }
+    let reach = Reach::new(global, around).await?;
+    let id = pool(&args.pool, &reach.region)?;
+    let caller = reach.caller().await?;
+    let recorder = recorder(&args.recorder, &reach.region, &caller.account)?;
+    let cognito = client(&reach);
+    let before = describe(&cognito, id).await?;
+    own(&before.pool, id, &caller.account)?;
+    let plan = Plan::new(&before.pool, recorder, &args.triggers)?;
+    let mut report = Report {
+        pool: id,
+        recorder,
+        permission: permission(recorder, &before.pool, &caller.account),
+        plan: &plan,
+        outcome: if plan.changes.is_empty() { "compliant" } else { "planned" },
+        differences: Vec::new(),
+        backup: None,
+    };
+    let paint = paint(global, around);
+    let as_text = global.format == Format::Text;
+    if as_text {
+        report.planned(around, paint)?;
+    }
+    if plan.changes.is_empty() || args.dry_run {
+        return report.end(global, around, paint, Exit::Done);
+    }
+    let question = "Has the function the permission above, and shall the pool call it?";
+    if !ask(around, question, args.yes)? {
+        writeln!(around.out, "Nothing was changed.")?;
+        return Ok(Exit::Refused);
+    }
+    // Nothing keeps others from changing the pool, so what was shown is what is written, or nothing is.
+    let now = describe(&cognito, id).await?;
+    if !differences(&before.pool, &now.pool, &[]).is_empty() {
+        let why = "the pool's settings have changed since they were read; nothing was written: try again";
+        return Err(Failure::new(Exit::Refused, why));
+    }
+    report.backup = keep(global, id, &plan.old);
+    let written = update(&cognito, id, &plan.new).await;
+    let after = describe(&cognito, id).await.map_err(|failure| {
+        failure.context("the update was sent, and the pool could not be read again to see what came of it")
+    })?;
+    report.differences = differences(&before.pool, &after.pool, &args.triggers);
+    report.differences.extend(lines(&Change { from: before.mfa, to: after.mfa }));
+    if let Err(failure) = written {
+        // An answer can be lost on its way back: what the pool says counts.
+        if !calls(&after.pool, recorder, &args.triggers) && report.differences.is_empty() {
+            return Err(failure.context("nothing was changed"));
+        }
+        writeln!(around.err, "redress: the update failed: {}", failure.message)?;
+    }
+    let attached = calls(&after.pool, recorder, &args.triggers);
+    let (outcome, exit) = match (attached, report.differences.is_empty()) {
+        (true, true) => ("verified", Exit::Done),
+        (false, true) => ("failed", Exit::Failed),
+        (_, false) => ("altered", Exit::Failed),
+    };
+    report.outcome = outcome;
+    report.end(global, around, paint, exit)
+}
+
+/// What is to be changed.
+struct Plan {
+    /// The whole of the update's request but for the pool's id; and the one that takes it back.
+    new: Settings,
+    old: Settings,
+    changes: Vec<Line>,
+    /// What is done already.
+    already: Vec<Trigger>,
+}
+
+impl Plan {
+    fn new(pool: &Settings, recorder: &str, triggers: &[Trigger]) -> Result<Self> {
+        let old = carried(pool)?;
+        let mut new = old.clone();
+        let empty = || Value::Object(Map::new());
+        let config = new.entry("LambdaConfig").or_insert_with(empty);
+        let Value::Object(config) = config else {
+            return Err(unknown("`LambdaConfig` is no object"));
+        };
+        let mut already = Vec::new();
+        let wanted: BTreeSet<Trigger> = triggers.iter().copied().collect();
+        let mut taken = Vec::new();
+        for trigger in wanted {
+            let found = trigger.functions(config);
+            if found.is_empty() {
+                trigger.set(config, recorder);
+            } else if found.iter().all(|function| function == recorder) {
+                already.push(trigger);
+            } else {
+                let found: Vec<String> = found.iter().map(|function| text::whole(function)).collect();
+                taken.push(format!("{} calls {}", trigger.name(), found.join(" and ")));
+            }
+        }
+        if !taken.is_empty() {
+            let why = format!(
+                "the pool's triggers are never overwritten, and {}: leave it out by --triggers, or have that \
+                 function call the recorder",
+                taken.join("; ")
+            );
+            return Err(Failure::new(Exit::Refused, why));
+        }
+        let triggers = |of: &Settings| of.get("LambdaConfig").cloned().unwrap_or_else(empty);
+        let changes = lines(&Change { from: triggers(&old), to: triggers(&new) });
+        Ok(Self { new, old, changes, already })
+    }
+}
+
+/// The settings of a pool as an update takes them back.
+fn carried(pool: &Settings) -> Result<Settings> {
+    let known = |name: &&String| TAKEN.contains(&name.as_str()) || UNTOUCHED.contains(&name.as_str());
+    let strange: Vec<String> = pool.keys().filter(|name| !known(name)).map(|name| shown(name)).collect();
+    if !strange.is_empty() {
+        return Err(unknown(&format!("`{}` is not known to this version of redress", strange.join("`, `"))));
+    }
+    let taken = |name: &str, value: &Value| TAKEN.contains(&name) && !value.is_null();
+    let mut settings: Settings =
+        pool.iter().filter(|(name, value)| taken(name, value)).map(|(n, v)| (n.clone(), v.clone())).collect();
+    // An update without a name may keep it or not: the documentation does not say.
+    if let Some(name) = pool.get("Name").filter(|name| name.is_string()) {
+        settings.insert("PoolName".to_owned(), name.clone());
+    }
+    for (old, new) in MESSAGES {
+        let Some(text) = settings.get(old).cloned() else { continue };
+        match settings.get("VerificationMessageTemplate").and_then(|template| template.get(new)) {
+            Some(same) if *same == text => drop(settings.remove(old)),
+            Some(_) => {
+                return Err(unknown(&format!(
+                    "`{old}` and `VerificationMessageTemplate.{new}` differ, and an update takes only one"
+                )));
+            }
+            None => {}
+        }
+    }
+    // Shown for ever, and refused where the setting that replaced it is there:
+    // https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_PasswordPolicyType.html
+    let days = |policies: &Value| {
+        policies.pointer("/PasswordPolicy/TemporaryPasswordValidityDays").is_some_and(Value::is_number)
+    };
+    if settings.get("Policies").is_some_and(days)
+        && let Some(Value::Object(config)) = settings.get_mut("AdminCreateUserConfig")
+    {
+        config.remove("UnusedAccountValidityDays");
+    }
+    Ok(settings)
+}
+
+fn unknown(what: &str) -> Failure {
+    let why = format!(
+        "the pool has a setting that an update might reset: {what}; nothing was written. Attach the triggers \
+         where the pool is declared, or in the console"
+    );
+    Failure::new(Exit::Refused, why)
+}
+
+impl Trigger {
+    /// The member of `LambdaConfig`.
+    fn name(self) -> &'static str {
+        match self {
+            Self::PostAuthentication => "PostAuthentication",
+            Self::PostConfirmation => "PostConfirmation",
+            Self::PreTokenGeneration => "PreTokenGenerationConfig",
+        }
+    }
+
+    /// The members that say which function is called.
+    fn members(self) -> &'static [&'static str] {
+        match self {
+            Self::PostAuthentication => &["PostAuthentication"],
+            Self::PostConfirmation => &["PostConfirmation"],
+            // The older name knows only the first version of the event; Cognito shows both.
+            Self::PreTokenGeneration => &["PreTokenGeneration", "PreTokenGenerationConfig"],
+        }
+    }
+
+    /// The functions that are called; what can't be read counts as one.
+    fn functions(self, config: &Settings) -> Vec<String> {
+        let mut found = Vec::new();
+        for member in self.members() {
+            match config.get(*member) {
+                None | Some(Value::Null) => {}
+                Some(Value::String(function)) => found.push(function.clone()),
+                Some(other) => {
+                    let function = other.get("LambdaArn").and_then(Value::as_str);
+                    found.push(function.map_or_else(|| other.to_string(), ToOwned::to_owned));
+                }
+            }
+        }
+        found
+    }
+
+    /// `PreTokenGenerationConfig` is what AWS asks of new triggers, and the first version of its event the one
+    /// that every feature plan has. The recorder gives back whatever version it gets.
+    fn set(self, config: &mut Settings, function: &str) {
+        let value = match self {
+            Self::PostAuthentication | Self::PostConfirmation => function.into(),
+            Self::PreTokenGeneration => json!({ "LambdaVersion": "V1_0", "LambdaArn": function }),
+        };
+        config.insert(self.name().to_owned(), value);
+    }
+}
+
+/// Whether the pool calls the recorder at all these triggers.
+fn calls(pool: &Settings, recorder: &str, triggers: &[Trigger]) -> bool {
+    let Some(Value::Object(config)) = pool.get("LambdaConfig") else { return false };
+    triggers.iter().all(|trigger| {
+        let found = trigger.functions(config);
+        !found.is_empty() && found.iter().all(|function| function == recorder)
+    })
+}
+
+/// What differs between two descriptions of a pool, but for the triggers that were set.
+fn differences(before: &Settings, after: &Settings, but: &[Trigger]) -> Vec<Line> {
+    let settled = |pool: &Settings| {
+        let mut pool = pool.clone();
+        pool.retain(|name, value| !RESTLESS.contains(&name.as_str()) && !value.is_null());
+        if let Some(Value::Object(config)) = pool.get_mut("LambdaConfig") {
+            for member in but.iter().flat_map(|trigger| trigger.members()) {
+                config.remove(*member);
+            }
+        }
+        // No triggers, and none said.
+        if pool.get("LambdaConfig").is_some_and(|config| config.as_object().is_some_and(Map::is_empty)) {
+            pool.remove("LambdaConfig");
+        }
+        Value::Object(pool)
+    };
+    lines(&Change { from: settled(before), to: settled(after) })
+}
+
+/// A pool's settings as they travelled; what `SetUserPoolMfaConfig` sets is apart.
+struct Described {
+    pool: Settings,
+    mfa: Value,
+}
+
+async fn describe(cognito: &Client, id: &str) -> Result<Described> {
+    let answer = Answer::default();
+    let request = cognito.describe_user_pool().user_pool_id(id).customize().interceptor(answer.clone());
+    request.send().await.map_err(|error| failed(error, "DescribeUserPool"))?;
+    let Some(Value::Object(pool)) = answer.json()?.get_mut("UserPool").map(Value::take) else {
+        return Err(Failure::new(Exit::Failed, "DescribeUserPool: the answer describes no pool"));
+    };
+    let answer = Answer::default();
+    let request = cognito.get_user_pool_mfa_config().user_pool_id(id).customize().interceptor(answer.clone());
+    request.send().await.map_err(|error| failed(error, "GetUserPoolMfaConfig"))?;
+    Ok(Described { pool, mfa: answer.json()? })
+}
+
+async fn update(cognito: &Client, id: &str, settings: &Settings) -> Result<()> {
+    let mut body = settings.clone();
+    body.insert("UserPoolId".to_owned(), id.into());
+    let body = Body(Value::Object(body).to_string());
+    let request = cognito.update_user_pool().user_pool_id(id).customize().interceptor(body);
+    request.send().await.map(drop).map_err(|error| failed(error, "UpdateUserPool"))
+}
+
+/// Keeps the body of the answer as it travelled.
+#[derive(Clone, Debug, Default)]
+struct Answer(Arc<Mutex<Vec<u8>>>);
+
+impl Answer {
+    fn json(&self) -> Result<Value> {
+        let body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        serde_json::from_slice(&body)
+            .map_err(|error| Failure::new(Exit::Failed, format!("Cognito's answer can't be read: {error}")))
+    }
+}
+
+#[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
+impl Intercept for Answer {
+    fn name(&self) -> &'static str {
+        "redress::Answer"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let body = context.response().body().bytes().map(<[u8]>::to_vec);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = body.unwrap_or_default();
+        Ok(())
+    }
+}
+
+/// Sends this body in place of what the SDK's types would make. It is signed after this hook.
+#[derive(Clone, Debug)]
+struct Body(String);
+
+#[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
+impl Intercept for Body {
+    fn name(&self) -> &'static str {
+        "redress::Body"
+    }
+
+    fn modify_before_retry_loop(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let request = context.request_mut();
+        request.headers_mut().insert("content-length", self.0.len().to_string());
+        *request.body_mut() = SdkBody::from(self.0.as_str());
+        Ok(())
+    }
+}
+
+/// The ARN of a function or an alias, of this Region and account: Cognito calls no version by its number, and
+/// pool, function and table belong together.
+fn recorder<'a>(arn: &'a str, region: &str, account: &str) -> Result<&'a str> {
+    let no = |why: &str| Err(Failure::input(format!("--recorder: `{}` {why}", shown(arn))));
+    let parts: Vec<&str> = arn.split(':').collect();
+    let (of, rest) = match parts.as_slice() {
+        ["arn", _, "lambda", in_region, of, "function", rest @ ..] if *in_region == region => (*of, rest),
+        ["arn", _, "lambda", _, _, "function", ..] => return no(&format!("is not in Region {region}")),
+        _ => return no("is no ARN of a function"),
+    };
+    let legal = |name: &str| {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        (1..=128).contains(&name.len()) && name.bytes().all(fits)
+    };
+    if of != account {
+        return no(&format!("is not in account {account}"));
+    }
+    match rest {
+        [name] if legal(name) => Ok(arn),
+        [name, alias] if legal(name) && legal(alias) && !alias.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Ok(arn)
+        }
+        _ => no("is no ARN of a function or an alias"),
+    }
+}
+
+/// The pool that was described must be the one that was meant.
+fn own(pool: &Settings, id: &str, account: &str) -> Result<()> {
+    let text = |name: &str| pool.get(name).and_then(Value::as_str).unwrap_or_default();
+    let arn: Vec<&str> = text("Arn").split(':').collect();
+    if text("Id") == id && arn.get(4) == Some(&account) {
+        return Ok(());
+    }
+    let arn = shown(text("Arn"));
+    Err(Failure::new(Exit::Refused, format!("`{arn}` is not the pool `{id}` of account {account}")))
+}
+
+/// The command that lets the pool call the function. Without it every sign-in of the pool fails.
+fn permission(recorder: &str, pool: &Settings, account: &str) -> Vec<String> {
+    let id = pool.get("Id").and_then(Value::as_str).unwrap_or_default();
+    let arn = pool.get("Arn").and_then(Value::as_str).unwrap_or_default();
+    let mut command = vec![
+        "aws lambda add-permission".to_owned(),
+        format!("--function-name {recorder}"),
+        format!("--statement-id cognito-{id}"),
+        "--action lambda:InvokeFunction".to_owned(),
+        "--principal cognito-idp.amazonaws.com".to_owned(),
+        format!("--source-arn {}", shown(arn)),
+        format!("--source-account {account}"),
+    ];
+    if let Some(region) = recorder.split(':').nth(3) {
+        command.push(format!("--region {region}"));
+    }
+    command
+}
+
+/// Keeps the settings as they were, where something goes wrong: the file that would take it all back.
+fn keep(global: &Global, id: &str, settings: &Settings) -> Option<PathBuf> {
+    let dir = directory(global)?.join("cognito");
+    let path = dir.join(format!("{id}-{}.json", Timestamp::now().strftime("%Y%m%dT%H%M%SZ")));
+    let mut body = settings.clone();
+    body.insert("UserPoolId".to_owned(), id.into());
+    let text = serde_json::to_string_pretty(&body).ok()?;
+    std::fs::create_dir_all(&dir).and_then(|()| std::fs::write(&path, text)).ok()?;
+    Some(path)
+}
+
+struct Report<'a> {
+    pool: &'a str,
+    recorder: &'a str,
+    permission: Vec<String>,
+    plan: &'a Plan,
+    outcome: &'static str,
+    /// What else has changed.
+    differences: Vec<Line>,
+    backup: Option<PathBuf>,
+}
+
+impl Report<'_> {
+    fn planned(&self, around: &mut Surroundings, paint: Paint) -> Result<()> {
+        let out = &mut around.out;
+        writeln!(out, "Pool      {}", self.pool)?;
+        writeln!(out, "Recorder  {}", self.recorder)?;
+        for trigger in &self.plan.already {
+            writeln!(out, "    {} calls it already", trigger.name())?;
+        }
+        for line in &self.plan.changes {
+            text::change(out, paint, line)?;
+        }
+        writeln!(
+            out,
+            "\nThe function must let the pool call it, or every sign-in of the pool fails. If it does not yet:\n  {}\n",
+            self.permission.join(" \\\n    ")
+        )?;
+        Ok(())
+    }
+
+    fn end(&self, global: &Global, around: &mut Surroundings, paint: Paint, exit: Exit) -> Result<Exit> {
+        if global.format == Format::Json {
+            let document = json!({
+                "schema": "redress.cognito-attach/1",
+                "pool": self.pool,
+                "recorder": self.recorder,
+                "outcome": self.outcome,
+                "changes": self.plan.changes,
+                "permission": self.permission.join(" "),
+                "differences": self.differences,
+                "backup": self.backup,
+            });
+            json::print(&mut around.out, &document)?;
+            return Ok(exit);
+        }
+        let out = &mut around.out;
+        match self.outcome {
+            "compliant" => writeln!(out, "Nothing to do: the pool calls the recorder.")?,
+            "planned" => writeln!(out, "Nothing was written.")?,
+            "verified" => {
+                writeln!(
+                    out,
+                    "Done: the pool calls the recorder, and all its other settings are as they were."
+                )?;
+            }
+            "failed" => {
+                writeln!(out, "The pool does not call the recorder; its other settings are as they were.")?
+            }
+            _ => {
+                writeln!(out, "{}", paint.bold("OTHER SETTINGS OF THE POOL HAVE CHANGED:"))?;
+                for line in &self.differences {
+                    text::change(out, paint, line)?;
+                }
+                writeln!(
+                    out,
+                    "Somebody has changed them at the same time, or Cognito has reset them. If nobody has, put \
+                     them back, which takes the triggers away again:"
+                )?;
+                let file = self.backup.as_ref().map_or("FILE".to_owned(), |path| path.display().to_string());
+                writeln!(out, "  aws cognito-idp update-user-pool --cli-input-json file://{file}")?;
+            }
+        }
+        Ok(exit)
+    }
+}

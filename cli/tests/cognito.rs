@@ -1,0 +1,346 @@
+//! `redress cognito`, in the process, against the embedded sandbox.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use aws_sdk_cognitoidentityprovider::{
+    Client,
+    types::{
+        AdminCreateUserConfigType, AdvancedSecurityModeType, DeletionProtectionType, EmailConfigurationType,
+        EmailSendingAccountType, LambdaConfigType, PasswordPolicyType, UserPoolAddOnsType,
+        UserPoolPolicyType, UserPoolTierType, UserPoolType, VerificationMessageTemplateType,
+    },
+};
+use redress::Exit;
+use redress_sandbox::emulator::{Emulator, Fault};
+use serde_json::{Value, json};
+
+use self::common::{ACCOUNT, Ended, REGION};
+
+const RECORDER: &str = "arn:aws:lambda:eu-west-1:123456789012:function:redress-sign-in-recorder";
+
+struct World {
+    emulator: Emulator,
+    cognito: Client,
+    pool: String,
+    dir: PathBuf,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+impl World {
+    /// A pool in which much is set.
+    async fn new() -> Self {
+        let emulator = Emulator::new();
+        let cognito = Client::new(&emulator.sdk_config(ACCOUNT, REGION));
+        let password = PasswordPolicyType::builder().minimum_length(14).temporary_password_validity_days(3);
+        let mail =
+            EmailConfigurationType::builder().email_sending_account(EmailSendingAccountType::Developer);
+        let template = VerificationMessageTemplateType::builder().email_subject("Your code");
+        let made = cognito
+            .create_user_pool()
+            .pool_name("customers")
+            .policies(UserPoolPolicyType::builder().password_policy(password.build()).build())
+            .admin_create_user_config(
+                AdminCreateUserConfigType::builder().allow_admin_create_user_only(true).build(),
+            )
+            .email_configuration(mail.from("No One <no-one@example.com>").build())
+            .verification_message_template(template.build())
+            .lambda_config(LambdaConfigType::builder().pre_sign_up(format!("{RECORDER}-other")).build())
+            .deletion_protection(DeletionProtectionType::Active)
+            .user_pool_tier(UserPoolTierType::Plus)
+            .user_pool_add_ons(
+                UserPoolAddOnsType::builder()
+                    .advanced_security_mode(AdvancedSecurityModeType::Audit)
+                    .build()
+                    .unwrap(),
+            )
+            .user_pool_tags("team", "web")
+            .send()
+            .await
+            .unwrap();
+        let pool = made.user_pool.unwrap().id.unwrap();
+        let dir = std::env::temp_dir().join(format!("redress-cognito-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir_all(&dir).unwrap();
+        Self { emulator, cognito, pool, dir }
+    }
+
+    async fn command(&self, args: &[&str]) -> Ended {
+        common::command(&self.emulator, &self.dir, args, None).await
+    }
+
+    async fn attach(&self, more: &[&str], answer: Option<&str>) -> Ended {
+        let args = ["cognito", "attach", &self.pool, "--recorder", RECORDER];
+        let args: Vec<&str> = args.iter().chain(more).copied().collect();
+        common::command(&self.emulator, &self.dir, &args, answer).await
+    }
+
+    async fn described(&self) -> UserPoolType {
+        let found = self.cognito.describe_user_pool().user_pool_id(&self.pool).send().await.unwrap();
+        found.user_pool.unwrap()
+    }
+
+    fn writes(&self) -> Vec<String> {
+        self.emulator.calls().into_iter().filter(|call| call.is_write()).map(|call| call.operation).collect()
+    }
+}
+
+/// A pool without its triggers and what changes by itself.
+fn rest(pool: &UserPoolType) -> UserPoolType {
+    let mut pool = pool.clone();
+    pool.lambda_config = None;
+    pool.last_modified_date = None;
+    pool
+}
+
+#[tokio::test]
+async fn triggers_are_attached_and_nothing_else_changes() {
+    let world = World::new().await;
+    let before = world.described().await;
+    world.emulator.forget_calls();
+
+    let shown = world.attach(&["--dry-run"], None).await;
+    assert_eq!(shown.exit, Exit::Done, "{}{}", shown.out, shown.err);
+    assert!(shown.out.contains(&format!("+ PostAuthentication: {RECORDER}")), "{}", shown.out);
+    assert!(shown.out.contains("--principal cognito-idp.amazonaws.com"), "{}", shown.out);
+    assert!(shown.out.contains(&format!("--source-arn {}", before.arn().unwrap())), "{}", shown.out);
+    assert_eq!(world.attach(&[], None).await.exit, Exit::Refused);
+    assert_eq!(world.attach(&[], Some("no\n")).await.exit, Exit::Refused);
+    assert_eq!(world.attach(&["--format", "json"], None).await.exit, Exit::Input);
+    assert!(world.writes().is_empty(), "{:?}", world.writes());
+    assert_eq!(world.described().await, before);
+
+    let done = world.attach(&[], Some("yes\n")).await;
+    assert_eq!(done.exit, Exit::Done, "{}{}", done.out, done.err);
+    assert_eq!(world.writes(), ["UpdateUserPool"]);
+    let after = world.described().await;
+    assert_eq!(rest(&after), rest(&before));
+    let triggers = after.lambda_config().unwrap();
+    assert_eq!(triggers.pre_sign_up(), before.lambda_config().unwrap().pre_sign_up());
+    assert_eq!(triggers.post_authentication(), Some(RECORDER));
+    assert_eq!(triggers.post_confirmation(), Some(RECORDER));
+    assert_eq!(triggers.pre_token_generation_config().unwrap().lambda_arn(), RECORDER);
+
+    let again = world.attach(&["--yes"], None).await;
+    assert_eq!(again.exit, Exit::Done, "{}{}", again.out, again.err);
+    assert!(again.out.contains("Nothing to do"), "{}", again.out);
+    assert_eq!(world.writes(), ["UpdateUserPool"]);
+}
+
+#[tokio::test]
+async fn triggers_of_others_are_never_overwritten() {
+    let world = World::new().await;
+    let other = "arn:aws:lambda:eu-west-1:123456789012:function:enrich";
+    let triggers =
+        LambdaConfigType::builder().pre_token_generation(other).post_authentication(RECORDER).build();
+    world.cognito.update_user_pool().user_pool_id(&world.pool).lambda_config(triggers).send().await.unwrap();
+    let before = world.described().await;
+    world.emulator.forget_calls();
+    let refused = world.attach(&["--yes"], None).await;
+    assert_eq!(refused.exit, Exit::Refused, "{}", refused.out);
+    assert!(
+        refused.err.contains(other) && refused.err.contains("PreTokenGenerationConfig"),
+        "{}",
+        refused.err
+    );
+    assert!(world.writes().is_empty());
+
+    let some = world.attach(&["--yes", "--triggers", "post-authentication,post-confirmation"], None).await;
+    assert_eq!(some.exit, Exit::Done, "{}{}", some.out, some.err);
+    assert!(some.out.contains("PostAuthentication calls it already"), "{}", some.out);
+    let after = world.described().await;
+    assert_eq!(rest(&after), rest(&before));
+    assert_eq!(after.lambda_config().unwrap().pre_token_generation(), Some(other));
+}
+
+#[tokio::test]
+async fn only_what_is_known_is_written_back() {
+    let world = World::new().await;
+    for (arn, why) in [
+        ("redress-sign-in-recorder", "no ARN"),
+        ("arn:aws:lambda:eu-west-1:999999999999:function:a", "account"),
+        ("arn:aws:lambda:us-east-1:123456789012:function:a", "Region"),
+        ("arn:aws:lambda:eu-west-1:123456789012:function:a:7", "alias"),
+        ("arn:aws:lambda:eu-west-1:123456789012:function:a:b:c", "alias"),
+    ] {
+        let args = ["cognito", "attach", &world.pool, "--recorder", arn, "--yes"];
+        let ended = world.command(&args).await;
+        assert_eq!(ended.exit, Exit::Input, "{arn}");
+        assert!(ended.err.contains(why), "{}", ended.err);
+    }
+    for pool in ["", "a/b", "us-east-1_AbC123"] {
+        let ended = world.command(&["cognito", "attach", pool, "--recorder", RECORDER, "--yes"]).await;
+        assert_eq!(ended.exit, Exit::Input, "{pool}");
+    }
+    assert!(world.writes().iter().all(|write| write == "CreateUserPool"));
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_looked_after_and_a_refusal_changes_nothing() {
+    let world = World::new().await;
+    let before = world.described().await;
+    let spoil = |fault: Fault| {
+        world
+            .emulator
+            .on_call(Arc::new(move |call| (call.operation == "UpdateUserPool").then(|| fault.clone())));
+    };
+    spoil(Fault::Denied);
+    let denied = world.attach(&["--yes"], None).await;
+    assert_eq!(denied.exit, Exit::Denied, "{}", denied.err);
+    assert_eq!(world.described().await, before);
+    spoil(Fault::AnswerLost);
+    let lost = world.attach(&["--yes", "--format", "json"], None).await;
+    let document: Value = serde_json::from_str(&lost.out).unwrap();
+    assert_eq!((lost.exit, document["outcome"].as_str()), (Exit::Done, Some("verified")), "{}", lost.err);
+    assert_eq!(rest(&world.described().await), rest(&before));
+}
+
+/// A Cognito that describes a pool as it is told to, and keeps what it is sent but for `forgets`.
+struct Told {
+    emulator: Emulator,
+    pool: Arc<Mutex<Value>>,
+    sent: Arc<Mutex<Vec<Value>>>,
+    dir: PathBuf,
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+impl Told {
+    fn new(more: Value, forgets: &'static str) -> Self {
+        let mut pool = json!({
+            "Id": "eu-west-1_AbC123",
+            "Arn": "arn:aws:cognito-idp:eu-west-1:123456789012:userpool/eu-west-1_AbC123",
+            "Name": "customers",
+            "LastModifiedDate": 1.7e9,
+            "LambdaConfig": { "KMSKeyID": "key", "NewSender": { "LambdaVersion": "V9_0", "LambdaArn": "x" } },
+        });
+        pool.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let pool = Arc::new(Mutex::new(pool));
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let (known, kept) = (Arc::clone(&pool), Arc::clone(&sent));
+        let handler = move |request: http::Request<bytes::Bytes>| {
+            let operation = request.headers()["x-amz-target"].to_str().unwrap().rsplit('.').next().unwrap();
+            let mut pool = known.lock().unwrap();
+            let answer = match operation {
+                "DescribeUserPool" => json!({ "UserPool": *pool }),
+                "UpdateUserPool" => {
+                    let body: Value = serde_json::from_slice(request.body()).unwrap();
+                    let mut new = body.clone();
+                    kept.lock().unwrap().push(body);
+                    new.as_object_mut().unwrap().retain(|name, _| name != "UserPoolId" && name != "PoolName");
+                    new.as_object_mut().unwrap().remove(forgets);
+                    for fixed in ["Id", "Arn", "Name"] {
+                        new[fixed] = pool[fixed].clone();
+                    }
+                    new["LastModifiedDate"] = json!(1.8e9);
+                    *pool = new;
+                    json!({})
+                }
+                _ => json!({ "MfaConfiguration": "OFF" }),
+            };
+            http::Response::new(answer.to_string().into())
+        };
+        let emulator = Emulator::new().with_service("cognito-idp", Arc::new(handler));
+        let dir = std::env::temp_dir().join(format!("redress-cognito-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir_all(&dir).unwrap();
+        Self { emulator, pool, sent, dir }
+    }
+
+    async fn attach(&self, more: &[&str]) -> Ended {
+        let args = ["cognito", "attach", "eu-west-1_AbC123", "--recorder", RECORDER, "--yes"];
+        let args: Vec<&str> = args.iter().chain(more).copied().collect();
+        common::command(&self.emulator, &self.dir, &args, None).await
+    }
+}
+
+#[tokio::test]
+async fn what_the_sdk_does_not_know_is_carried_over_or_a_reason_to_refuse() {
+    let carried = json!({
+        "SmsConfiguration": { "SnsCallerArn": "arn", "SnsNovelty": [1, { "a": null }] },
+        "MfaConfiguration": "ON",
+        "AdminCreateUserConfig": { "UnusedAccountValidityDays": 7, "AllowAdminCreateUserOnly": true },
+        "Policies": { "PasswordPolicy": { "TemporaryPasswordValidityDays": 7 } },
+        "EmailVerificationMessage": "code {####}",
+        "VerificationMessageTemplate": { "EmailMessage": "code {####}" },
+        "SmsVerificationMessage": "only here",
+    });
+    let told = Told::new(carried.clone(), "");
+    let ended = told.attach(&["--format", "json"]).await;
+    let sent = told.sent.lock().unwrap().clone();
+    assert_eq!(sent.len(), 1, "{}", ended.err);
+    for name in ["SmsConfiguration", "MfaConfiguration", "Policies", "VerificationMessageTemplate"] {
+        assert_eq!(sent[0][name], carried[name], "{name}");
+    }
+    assert_eq!(sent[0]["AdminCreateUserConfig"], json!({ "AllowAdminCreateUserOnly": true }));
+    assert_eq!(sent[0]["PoolName"], "customers");
+    assert_eq!(sent[0]["SmsVerificationMessage"], "only here");
+    assert!(sent[0].get("EmailVerificationMessage").is_none());
+    assert_eq!(sent[0]["LambdaConfig"]["NewSender"]["LambdaVersion"], "V9_0");
+    assert_eq!(sent[0]["LambdaConfig"]["KMSKeyID"], "key");
+
+    for (strange, why) in [
+        (json!({ "QuantumConfiguration": {} }), "QuantumConfiguration"),
+        (
+            json!({ "EmailVerificationMessage": "a", "VerificationMessageTemplate": { "EmailMessage": "b" } }),
+            "EmailVerificationMessage",
+        ),
+        (json!({ "LambdaConfig": "none" }), "LambdaConfig"),
+        (
+            json!({ "Arn": "arn:aws:cognito-idp:eu-west-1:999999999999:userpool/eu-west-1_AbC123" }),
+            "999999999999",
+        ),
+        (json!({ "LambdaConfig": { "PostConfirmation": { "odd": 1 } } }), "PostConfirmation"),
+    ] {
+        let told = Told::new(strange, "");
+        let ended = told.attach(&[]).await;
+        assert_eq!(ended.exit, Exit::Refused, "{why}: {}", ended.err);
+        assert!(ended.err.contains(why), "{}", ended.err);
+        assert!(told.sent.lock().unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_setting_that_is_lost_is_told_with_the_way_back() {
+    let told = Told::new(json!({ "SmsAuthenticationMessage": "code {####}" }), "SmsAuthenticationMessage");
+    let ended = told.attach(&[]).await;
+    assert_eq!(ended.exit, Exit::Failed, "{}", ended.err);
+    assert!(ended.out.contains("- SmsAuthenticationMessage: code {####}"), "{}", ended.out);
+    let file = ended.out.split("file://").nth(1).unwrap().trim();
+    let back: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    assert_eq!(back["SmsAuthenticationMessage"], "code {####}");
+    assert_eq!(back["UserPoolId"], "eu-west-1_AbC123");
+    assert!(back["LambdaConfig"].get("PostAuthentication").is_none());
+}
+
+#[tokio::test]
+async fn a_pool_that_changes_while_somebody_thinks_is_left_alone() {
+    let told = Told::new(json!({}), "");
+    let reads = Arc::new(Mutex::new(0));
+    let (pool, seen) = (Arc::clone(&told.pool), Arc::clone(&reads));
+    told.emulator.on_call(Arc::new(move |call| {
+        if call.operation == "DescribeUserPool" {
+            let mut reads = seen.lock().unwrap();
+            *reads += 1;
+            if *reads == 2 {
+                pool.lock().unwrap()["DeletionProtection"] = "ACTIVE".into();
+            }
+        }
+        None
+    }));
+    let ended = told.attach(&[]).await;
+    assert_eq!(ended.exit, Exit::Refused, "{}", ended.err);
+    assert!(told.sent.lock().unwrap().is_empty());
+}
