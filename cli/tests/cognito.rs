@@ -297,7 +297,6 @@ async fn what_the_sdk_does_not_know_is_carried_over_or_a_reason_to_refuse() {
             json!({ "EmailVerificationMessage": "a", "VerificationMessageTemplate": { "EmailMessage": "b" } }),
             "EmailVerificationMessage",
         ),
-        (json!({ "LambdaConfig": "none" }), "LambdaConfig"),
         (
             json!({ "Arn": "arn:aws:cognito-idp:eu-west-1:999999999999:userpool/eu-west-1_AbC123" }),
             "999999999999",
