@@ -318,6 +318,8 @@ pub(crate) enum PolicyAccess {
 pub(crate) enum Cognito {
     /// Make a pool call the sign-in recorder, after asking; all its other settings stay
     Attach(Attach),
+    /// Give every user without a row in the activity table one; users who have one keep it
+    Backfill(Backfill),
 }
 
 #[derive(Debug, Args)]
@@ -342,6 +344,26 @@ pub(crate) struct Attach {
     /// Don't ask
     #[arg(long)]
     pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backfill {
+    /// The pools' ids
+    #[arg(required = true, value_name = "POOL")]
+    pub(crate) pools: Vec<String>,
+    /// Write the rows; without it they are only counted
+    #[arg(long)]
+    pub(crate) apply: bool,
+    /// Over how many days from now those are spread who count as inactive already
+    #[arg(long, value_name = "DAYS", default_value_t = 14, value_parser = clap::value_parser!(u16).range(0..=365))]
+    pub(crate) spread: u16,
+    /// Ask Cognito for each user's last sign-in, which it keeps for pools with threat protection; ten users a
+    /// second
+    #[arg(long)]
+    pub(crate) auth_events: bool,
+    /// Go on where an earlier run with --apply was broken off
+    #[arg(long, requires = "apply")]
+    pub(crate) resume: bool,
 }
 
 /// When Cognito calls the recorder.

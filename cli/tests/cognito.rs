@@ -4,6 +4,7 @@
 mod common;
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex},
 };
@@ -16,7 +17,9 @@ use aws_sdk_cognitoidentityprovider::{
         UserPoolPolicyType, UserPoolTierType, UserPoolType, VerificationMessageTemplateType,
     },
 };
+use jiff::{SignedDuration, Timestamp};
 use redress::Exit;
+use redress_activity::row::{Phase, Row};
 use redress_sandbox::emulator::{Emulator, Fault};
 use serde_json::{Value, json};
 
@@ -301,7 +304,6 @@ async fn what_the_sdk_does_not_know_is_carried_over_or_a_reason_to_refuse() {
             json!({ "Arn": "arn:aws:cognito-idp:eu-west-1:999999999999:userpool/eu-west-1_AbC123" }),
             "999999999999",
         ),
-        (json!({ "LambdaConfig": { "PostConfirmation": { "odd": 1 } } }), "PostConfirmation"),
     ] {
         let told = Told::new(strange, "");
         let ended = told.attach(&[]).await;
@@ -342,4 +344,289 @@ async fn a_pool_that_changes_while_somebody_thinks_is_left_alone() {
     let ended = told.attach(&[]).await;
     assert_eq!(ended.exit, Exit::Refused, "{}", ended.err);
     assert!(told.sent.lock().unwrap().is_empty());
+}
+
+const POOL: &str = "eu-west-1_AbC123";
+
+fn sub(number: usize) -> String {
+    format!("0b7d5c1e-6a2f-4c55-9c3e-{number:012x}")
+}
+
+/// One user of a [`Listing`].
+#[derive(Clone)]
+struct Person {
+    days_old: i64,
+    enabled: bool,
+    signed_in_days_ago: Option<i64>,
+}
+
+/// A Cognito with users of every age, two to a page, and the activity table.
+struct Listing {
+    emulator: Emulator,
+    dynamodb: aws_sdk_dynamodb::Client,
+    people: Arc<Mutex<Vec<Person>>>,
+    /// Answers of this many calls are errors for too many requests.
+    throttle: Arc<Mutex<usize>>,
+    asked: Arc<Mutex<Vec<Value>>>,
+    dir: PathBuf,
+}
+
+impl Drop for Listing {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn days_ago(days: i64) -> Timestamp {
+    let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap();
+    now - SignedDuration::from_hours(24 * days)
+}
+
+impl Listing {
+    async fn new(ages: &[i64]) -> Self {
+        let person = |days: &i64| Person { days_old: *days, enabled: true, signed_in_days_ago: None };
+        let people = Arc::new(Mutex::new(ages.iter().map(person).collect::<Vec<_>>()));
+        let (throttle, asked) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(Vec::new())));
+        let (known, fail, log) = (Arc::clone(&people), Arc::clone(&throttle), Arc::clone(&asked));
+        let handler = move |request: http::Request<bytes::Bytes>| {
+            let operation = request.headers()["x-amz-target"].to_str().unwrap().rsplit('.').next().unwrap();
+            let body: Value = serde_json::from_slice(request.body()).unwrap();
+            log.lock().unwrap().push(json!({ "operation": operation, "body": body }));
+            let refuse = |code: &str| {
+                let body = json!({ "__type": code, "message": "mary@example.com" }).to_string();
+                http::Response::builder().status(400).body(body.into()).unwrap()
+            };
+            let mut fail = fail.lock().unwrap();
+            if *fail > 0 {
+                *fail -= 1;
+                return refuse("TooManyRequestsException");
+            }
+            let people = known.lock().unwrap();
+            let answer = match operation {
+                "ListUsers" => listed(&people, &body),
+                "AdminListUserAuthEvents" => {
+                    let number: usize = body["Username"].as_str().unwrap()[5..6].parse().unwrap();
+                    let Some(days) = people[number].signed_in_days_ago else {
+                        return refuse("UserPoolAddOnNotEnabledException");
+                    };
+                    let event = |kind: &str, response: &str, days: i64| {
+                        let at = days_ago(days).as_second();
+                        json!({ "EventType": kind, "EventResponse": response, "CreationDate": at })
+                    };
+                    json!({ "AuthEvents": [
+                        event("SignIn", "Fail", 0), event("ForgotPassword", "Pass", 1), event("SignIn", "Pass", days),
+                    ] })
+                }
+                other => panic!("{other}"),
+            };
+            http::Response::new(answer.to_string().into())
+        };
+        let emulator = Emulator::new().with_service("cognito-idp", Arc::new(handler));
+        let dynamodb = aws_sdk_dynamodb::Client::new(&emulator.sdk_config(ACCOUNT, REGION));
+        common::activity_table(&dynamodb, "activity").await;
+        let dir = std::env::temp_dir().join(format!("redress-cognito-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let listing = Self { emulator, dynamodb, people, throttle, asked, dir };
+        listing.rules("inactive_days: 90", ACCOUNT);
+        listing
+    }
+
+    fn rules(&self, params: &str, account: &str) {
+        let when = json!({ "AwsAccountId": [account] });
+        let rules = format!(
+            "rules:\n  - name: inactive\n    control: redress.cognito-inactive-user\n    remediator: \
+             cognito.disable_user\n    params: {{{params}}}\n    when: {when}\n"
+        );
+        std::fs::write(self.dir.join("rules.yaml"), rules).unwrap();
+    }
+
+    async fn command(&self, args: &[&str]) -> Ended {
+        let rules = self.dir.join("rules.yaml").display().to_string();
+        let more = ["--activity-table", "activity", "--rules", &rules];
+        let args: Vec<&str> = ["cognito"].iter().chain(args).chain(&more).copied().collect();
+        let ended = common::command(&self.emulator, &self.dir, &args, None).await;
+        for text in [&ended.out, &ended.err] {
+            assert!(!text.contains("example.com"), "{text}");
+        }
+        ended
+    }
+
+    async fn rows(&self) -> BTreeMap<String, Row> {
+        let found = self.dynamodb.scan().table_name("activity").send().await.unwrap();
+        found.items().iter().map(|item| Row::read(item).unwrap()).map(|row| (row.sub.clone(), row)).collect()
+    }
+
+    async fn put(&self, row: &Row) {
+        self.dynamodb.put_item().table_name("activity").set_item(Some(row.item())).send().await.unwrap();
+    }
+}
+
+/// Two users a page; a filter by `sub` or name gives one.
+fn listed(people: &[Person], body: &Value) -> Value {
+    let user = |(number, person): (usize, &Person)| {
+        json!({
+            "Username": format!("mary-{number}@example.com"),
+            "Enabled": person.enabled,
+            "UserStatus": "CONFIRMED",
+            "UserCreateDate": days_ago(person.days_old).as_second(),
+            "Attributes": [
+                { "Name": "sub", "Value": sub(number) },
+                { "Name": "email", "Value": format!("mary-{number}@example.com") },
+            ],
+        })
+    };
+    let all: Vec<Value> = people.iter().enumerate().map(user).collect();
+    if let Some(filter) = body["Filter"].as_str() {
+        let value = filter.split('"').nth(1).unwrap();
+        let has = |user: &&Value| user["Username"] == value || user["Attributes"][0]["Value"] == value;
+        return json!({ "Users": all.iter().filter(has).collect::<Vec<_>>() });
+    }
+    let from: usize = body["PaginationToken"].as_str().map_or(0, |token| token.parse().unwrap());
+    let page: Vec<&Value> = all.iter().skip(from).take(2).collect();
+    let mut answer = json!({ "Users": page });
+    if all.len() > from + 2 {
+        answer["PaginationToken"] = (from + 2).to_string().into();
+    }
+    answer
+}
+
+#[tokio::test]
+async fn a_backfill_counts_then_writes_and_leaves_what_is_there() {
+    let listing = Listing::new(&[1, 89, 100, 400, 5]).await;
+    listing.people.lock().unwrap()[4].enabled = false;
+    let seen = Row::seen(POOL, &sub(0), "mary", "PostAuthentication_Authentication", days_ago(3));
+    listing.put(&seen).await;
+
+    let dry = listing.command(&["backfill", POOL, "--format", "json"]).await;
+    assert_eq!(dry.exit, Exit::Done, "{}", dry.err);
+    let document: Value = serde_json::from_str(&dry.out).unwrap();
+    let counts = document["pools"][0]["counts"].clone();
+    assert_eq!(
+        (counts["users"].as_u64(), counts["tracked"].as_u64(), counts["from_creation"].as_u64()),
+        (Some(5), Some(1), Some(3))
+    );
+    assert_eq!((counts["disabled"].as_u64(), counts["spread"].as_u64()), (Some(1), Some(2)));
+    assert_eq!(listing.rows().await.len(), 1);
+
+    *listing.throttle.lock().unwrap() = 2;
+    let done = listing.command(&["backfill", POOL, "--apply", "--spread", "10", "--format", "json"]).await;
+    assert_eq!(done.exit, Exit::Done, "{}", done.err);
+    let document: Value = serde_json::from_str(&done.out).unwrap();
+    assert_eq!(document["pools"][0]["counts"], counts);
+    let rows = listing.rows().await;
+    assert_eq!(rows.len(), 5);
+    assert_eq!(rows[&sub(0)], seen);
+    let young = &rows[&sub(1)];
+    assert_eq!((young.trigger.as_deref(), young.signed_in), (Some("Backfill_Created"), false));
+    let rings = |number: usize| Timestamp::from_second(rows[&sub(number)].ttl.unwrap()).unwrap();
+    assert_eq!(
+        rings(1),
+        Timestamp::from_second((young.seen + SignedDuration::from_hours(24 * 90)).as_second()).unwrap()
+    );
+    for late in [2, 3] {
+        assert!(rings(late) >= days_ago(0) - SignedDuration::from_mins(1) && rings(late) < days_ago(-10));
+    }
+    assert_ne!(rings(2), rings(3));
+    assert_eq!((rows[&sub(4)].phase, rows[&sub(4)].ttl), (Some(Phase::DisabledElsewhere), None));
+
+    let again = listing.command(&["backfill", POOL, "--apply"]).await;
+    assert_eq!(again.exit, Exit::Done, "{}", again.err);
+    assert!(again.out.contains("5  have a row already"), "{}", again.out);
+    assert_eq!(listing.rows().await, rows);
+}
+
+#[tokio::test]
+async fn a_backfill_takes_the_last_sign_in_where_cognito_keeps_it() {
+    let listing = Listing::new(&[200, 200]).await;
+    listing.people.lock().unwrap()[0].signed_in_days_ago = Some(30);
+    listing.people.lock().unwrap()[1].signed_in_days_ago = Some(20);
+    let done = listing.command(&["backfill", POOL, "--apply", "--auth-events"]).await;
+    assert_eq!(done.exit, Exit::Done, "{}", done.err);
+    let rows = listing.rows().await;
+    assert_eq!(
+        (rows[&sub(0)].trigger.as_deref(), rows[&sub(0)].signed_in),
+        (Some("Backfill_AuthEvent"), true)
+    );
+    assert_eq!(days_ago(30).duration_since(rows[&sub(0)].seen).as_hours(), 0);
+    assert_eq!(days_ago(20).duration_since(rows[&sub(1)].seen).as_hours(), 0);
+
+    let without = Listing::new(&[20, 20]).await;
+    let done = without.command(&["backfill", POOL, "--apply", "--auth-events"]).await;
+    assert_eq!(done.exit, Exit::Done, "{}", done.err);
+    assert!(done.out.contains("no threat protection"), "{}", done.out);
+    let asked = without.asked.lock().unwrap().clone();
+    assert_eq!(asked.iter().filter(|call| call["operation"] == "AdminListUserAuthEvents").count(), 1);
+    assert!(without.rows().await.values().all(|row| !row.signed_in));
+}
+
+#[tokio::test]
+async fn a_backfill_that_was_broken_off_goes_on_where_it_was() {
+    let listing = Listing::new(&[1, 2, 3, 4, 5]).await;
+    let pages = Arc::new(Mutex::new(0));
+    let seen = Arc::clone(&pages);
+    listing.emulator.on_call(Arc::new(move |call| {
+        (call.operation == "ListUsers").then(|| *seen.lock().unwrap() += 1)?;
+        (*seen.lock().unwrap() == 2).then_some(Fault::Denied)
+    }));
+    let broken = listing.command(&["backfill", POOL, "--apply"]).await;
+    assert_eq!(broken.exit, Exit::Denied, "{}", broken.err);
+    assert_eq!(listing.rows().await.len(), 2);
+    let other = listing.command(&["backfill", POOL, "--apply", "--resume", "--spread", "3"]).await;
+    assert_eq!(other.exit, Exit::Input, "{}", other.err);
+    listing.asked.lock().unwrap().clear();
+    let done = listing.command(&["backfill", POOL, "--apply", "--resume"]).await;
+    assert_eq!(done.exit, Exit::Done, "{}", done.err);
+    assert_eq!(listing.asked.lock().unwrap()[0]["body"]["PaginationToken"], "2");
+    assert!(done.out.contains("5  users listed"), "{}", done.out);
+    assert_eq!(listing.rows().await.len(), 5);
+}
+
+#[tokio::test]
+async fn a_sign_in_during_a_backfill_wins() {
+    let listing = Listing::new(&[100]).await;
+    let seen = Row::seen(POOL, &sub(0), "mary", "PostAuthentication_Authentication", days_ago(0));
+    let (client, row) = (listing.dynamodb.clone(), seen.clone());
+    let done = Arc::new(Mutex::new(false));
+    let (sent, received) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        while let Ok(answer) = received.recv() {
+            let put = client.put_item().table_name("activity").set_item(Some(row.item()));
+            runtime.block_on(put.send()).unwrap();
+            let answer: std::sync::mpsc::Sender<()> = answer;
+            answer.send(()).unwrap();
+        }
+    });
+    // The row comes between the look and the write.
+    listing.emulator.on_call(Arc::new(move |call| {
+        let mut done = done.lock().unwrap();
+        if call.operation == "PutItem" && !*done {
+            *done = true;
+            drop(done);
+            let (answer, written) = std::sync::mpsc::channel();
+            sent.send(answer).unwrap();
+            written.recv().unwrap();
+        }
+        None
+    }));
+    let ended = listing.command(&["backfill", POOL, "--apply"]).await;
+    assert_eq!(ended.exit, Exit::Done, "{}", ended.err);
+    assert!(ended.out.contains("1  have a row already"), "{}", ended.out);
+    assert_eq!(listing.rows().await[&sub(0)], seen);
+}
+
+#[tokio::test]
+async fn a_backfill_needs_table_pool_and_rule() {
+    let listing = Listing::new(&[100]).await;
+    for args in [&["backfill"][..], &["backfill", "a b"], &["backfill", "us-east-1_AbC123"]] {
+        assert_eq!(listing.command(args).await.exit, Exit::Input, "{args:?}");
+    }
+    let args = ["cognito", "backfill", POOL];
+    let without = common::command(&listing.emulator, &listing.dir, &args, None).await;
+    assert_eq!(without.exit, Exit::Input);
+    assert!(without.err.contains("--activity-table"), "{}", without.err);
+    listing.rules("inactive_days: 90", "999999999999");
+    let unruled = listing.command(&["backfill", POOL]).await;
+    assert_eq!(unruled.exit, Exit::Input, "{}", unruled.out);
+    assert!(unruled.err.contains("no rule"), "{}", unruled.err);
 }

@@ -1,21 +1,26 @@
 //! `redress cognito`: Cognito user pools, one file a command.
 
 mod attach;
+mod backfill;
+mod users;
+
+use std::sync::Arc;
 
 use aws_sdk_cognitoidentityprovider::Client;
 use redress_remediators::Error;
-use redress_router::event::shown;
+use redress_router::{activity::ActivityTable, event::shown};
 
 use crate::{
     Surroundings,
     args::{Cognito, Global},
-    context::Reach,
+    context::{Context, Reach},
     exit::{Exit, Failure, Result},
 };
 
 pub(crate) async fn run(global: &Global, command: &Cognito, around: &mut Surroundings) -> Result<Exit> {
     match command {
         Cognito::Attach(args) => Box::pin(attach::run(global, args, around)).await,
+        Cognito::Backfill(args) => Box::pin(backfill::run(global, args, around)).await,
     }
 }
 
@@ -40,4 +45,11 @@ fn client(reach: &Reach) -> Client {
 /// What came of a call that failed, and what it was for.
 fn failed(error: impl Into<Error>, what: &str) -> Failure {
     Failure::from(error.into()).context(what)
+}
+
+/// The activity table, without which there is nothing to say about users.
+fn activity(context: &Context) -> Result<Arc<ActivityTable>> {
+    context.activity.clone().ok_or_else(|| {
+        Failure::input("no activity table: give --activity-table, or set REDRESS_ACTIVITY_TABLE")
+    })
 }
