@@ -320,6 +320,8 @@ pub(crate) enum Cognito {
     Attach(Attach),
     /// Give every user without a row in the activity table one; users who have one keep it
     Backfill(Backfill),
+    /// Show how many users of a pool are active, due, warned, disabled or exempt
+    Status(Status),
 }
 
 #[derive(Debug, Args)]
@@ -364,6 +366,16 @@ pub(crate) struct Backfill {
     /// Go on where an earlier run with --apply was broken off
     #[arg(long, requires = "apply")]
     pub(crate) resume: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// The pools' ids; without any, all that have rows, for which the whole table is read
+    #[arg(value_name = "POOL")]
+    pub(crate) pools: Vec<String>,
+    /// Also list the pool's users, to find those without a row
+    #[arg(long)]
+    pub(crate) users: bool,
 }
 
 /// When Cognito calls the recorder.

@@ -630,3 +630,56 @@ async fn a_backfill_needs_table_pool_and_rule() {
     assert_eq!(unruled.exit, Exit::Input, "{}", unruled.out);
     assert!(unruled.err.contains("no rule"), "{}", unruled.err);
 }
+
+#[tokio::test]
+async fn the_status_counts_where_users_are() {
+    let listing = Listing::new(&[1, 2, 3]).await;
+    let row =
+        |number: usize, days: i64| Row::seen(POOL, &sub(number), "mary@example.com", "x", days_ago(days));
+    for row in [
+        row(0, 1),
+        Row { signed_in: false, ..row(1, 85) },
+        row(10, 70),
+        row(11, 100),
+        Row { phase: Some(Phase::Due), warned: Some(days_ago(9)), ..row(12, 100) },
+        Row { phase: Some(Phase::Warned), warned: Some(days_ago(1)), ..row(13, 88) },
+        Row { phase: Some(Phase::Disabled), ..row(14, 200) },
+        Row { phase: Some(Phase::DisabledElsewhere), ..row(15, 200) },
+        Row { phase: Some(Phase::Exempt), ..row(16, 200) },
+    ] {
+        listing.put(&row).await;
+    }
+    let mut broken = row(17, 1).item();
+    broken.remove("timestamp");
+    listing.dynamodb.put_item().table_name("activity").set_item(Some(broken)).send().await.unwrap();
+    listing.emulator.count(ACCOUNT, REGION, POOL, days_ago(5), 3);
+
+    let ended = listing.command(&["status", "--users", "--format", "json"]).await;
+    assert_eq!(ended.exit, Exit::Done, "{}", ended.err);
+    let document: Value = serde_json::from_str(&ended.out).unwrap();
+    let pool = &document["pools"][0];
+    assert_eq!(pool["pool"], POOL);
+    assert_eq!(pool["rules"], json!(["inactive"]));
+    let expected = json!({
+        "tracked": 9, "never_signed_in": 1, "due_now": 2, "due_in_7_days": 2, "due_in_30_days": 3, "warned": 2,
+        "disabled": 1, "disabled_elsewhere": 1, "exempt": 1, "without_rule": 0, "unreadable": 1,
+        "users": 3, "untracked": 1, "gone": 7,
+    });
+    assert_eq!(pool["counts"], expected);
+    assert_eq!(pool["lost_sign_ins"][0]["lost"], 3);
+
+    let ended = listing.command(&["status", POOL]).await;
+    assert_eq!(ended.exit, Exit::Done, "{}", ended.err);
+    assert!(ended.out.contains("9  users are tracked") && ended.out.contains("(3)"), "{}", ended.out);
+    let other = listing.command(&["status", "eu-west-1_Other"]).await;
+    assert!(other.out.contains("0  users are tracked"), "{}", other.out);
+}
+
+#[tokio::test]
+async fn a_status_without_word_of_losses_says_so() {
+    let listing = Listing::new(&[1]).await;
+    listing.emulator.on_call(Arc::new(|call| (call.service == "monitoring").then_some(Fault::Denied)));
+    let ended = listing.command(&["status", POOL]).await;
+    assert_eq!(ended.exit, Exit::Denied, "{}", ended.out);
+    assert!(ended.out.contains("?  days") && ended.err.contains("can't be read"), "{}", ended.err);
+}

@@ -2,6 +2,7 @@
 
 mod attach;
 mod backfill;
+mod status;
 mod users;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::{
 pub(crate) async fn run(global: &Global, command: &Cognito, around: &mut Surroundings) -> Result<Exit> {
     match command {
         Cognito::Attach(args) => Box::pin(attach::run(global, args, around)).await,
+        Cognito::Status(args) => Box::pin(status::run(global, args, around)).await,
         Cognito::Backfill(args) => Box::pin(backfill::run(global, args, around)).await,
     }
 }

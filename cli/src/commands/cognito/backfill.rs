@@ -276,7 +276,7 @@ impl Work<'_> {
             row.phase = Some(Phase::DisabledElsewhere);
             return Ok(Some(New { row, late: false }));
         }
-        let Some((_, policy)) = self.pool.policy(&user.sub)? else {
+        let Some((_, policy)) = self.pool.policy(&row, self.now)? else {
             return Err(Failure::input(format!(
                 "no rule is for inactive users of the pool `{}`: without one, nothing would become of its rows",
                 self.pool.id

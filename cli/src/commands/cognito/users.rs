@@ -7,7 +7,7 @@ use aws_sdk_cognitoidentityprovider::{
     Client,
     types::{AuthEventType, EventResponseType, EventType, UserType},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use redress_activity::row::Row;
 use redress_remediators::{
     Error, ErrorKind, Key, LastSeen, Pace, Quota,
@@ -17,12 +17,10 @@ use redress_remediators::{
     },
 };
 use redress_router::{
-    control::INACTIVE_USER,
     event::{Decoded, decode_many, shown},
-    finding::Finding,
+    inactive::{Home, Inactive, Says},
 };
 use serde::Deserialize as _;
-use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
@@ -90,13 +88,7 @@ impl<'a> Pool<'a> {
 
     /// The key of a user.
     pub(super) fn key(&self, sub: &str) -> Key {
-        Key {
-            partition: self.context.engine.settings.partition.clone(),
-            account: self.context.caller.account.clone(),
-            region: self.context.reach.region.clone(),
-            kind: "CognitoUser".to_owned(),
-            id: format!("{}/{sub}", self.id),
-        }
+        self.home().user(self.id, sub)
     }
 
     /// A page of the pool's users, in no certain order.
@@ -186,49 +178,28 @@ impl<'a> Pool<'a> {
         }
     }
 
-    /// The rule that decides about a user for being inactive, and what it says.
-    pub(super) fn policy(&self, sub: &str) -> Result<Option<(&str, Policy)>> {
-        let finding = self.finding(sub)?;
-        let Some(rule) = self.context.engine.rules.route(&finding) else { return Ok(None) };
-        let params = match &rule.source.params {
-            serde_json::Value::Null => json!({}),
-            params => params.clone(),
+    /// The rule that decides about the user of a row for being inactive, and what it says.
+    pub(super) fn policy(&self, row: &Row, at: Timestamp) -> Result<Option<(&str, Policy)>> {
+        // The rules are asked as they are about the finding that redress itself would write.
+        let asff = Inactive::new(&self.home(), row, Says::Inactive(SignedDuration::ZERO), at).asff();
+        let finding = match decode_many(asff.to_string().as_bytes())?.pop() {
+            Some(Decoded::Finding(finding)) => finding,
+            _ => return Err(Failure::new(Exit::Failed, format!("`{}` makes no finding", shown(&row.sub)))),
         };
-        let policy = Policy::deserialize(params)
+        let Some(rule) = self.context.engine.rules.route(&finding) else { return Ok(None) };
+        if rule.source.params.is_null() {
+            return Ok(Some((rule.name(), Policy::default())));
+        }
+        let policy = Policy::deserialize(&rule.source.params)
             .map_err(|error| Failure::input(format!("rule `{}`: {error}", shown(rule.name()))))?;
         Ok(Some((rule.name(), policy)))
     }
 
-    /// The finding by which the rules are asked about a user.
-    fn finding(&self, sub: &str) -> Result<Finding> {
-        let Key { partition, account, region, .. } = self.key(sub);
-        let pool = self.id;
-        let document = json!({
-            "SchemaVersion": "2018-10-08",
-            "Id": format!("redress/inactive-user/{pool}/{sub}"),
-            "ProductArn": format!("arn:{partition}:securityhub:{region}:{account}:product/{account}/default"),
-            "GeneratorId": INACTIVE_USER,
-            "AwsAccountId": account,
-            "Region": region,
-            "Types": ["Software and Configuration Checks/AWS Security Best Practices"],
-            "CreatedAt": "2026-01-01T00:00:00.000Z",
-            "UpdatedAt": "2026-01-01T00:00:00.000Z",
-            "Severity": { "Label": "MEDIUM" },
-            "Title": "A user of a Cognito user pool is inactive",
-            "Description": "A user of a Cognito user pool is inactive",
-            "Compliance": { "Status": "FAILED" },
-            "Resources": [{
-                "Type": "Other",
-                "Id": format!("arn:{partition}:cognito-idp:{region}:{account}:userpool/{pool}/user/{sub}"),
-                "Partition": partition,
-                "Region": region,
-            }],
-            "Workflow": { "Status": "NEW" },
-            "RecordState": "ACTIVE",
-        });
-        match decode_many(document.to_string().as_bytes())?.pop() {
-            Some(Decoded::Finding(finding)) => Ok(*finding),
-            _ => Err(Failure::new(Exit::Failed, format!("`{}` makes no finding", shown(sub)))),
+    fn home(&self) -> Home {
+        Home {
+            partition: self.context.engine.settings.partition.clone(),
+            account: self.context.caller.account.clone(),
+            region: self.context.reach.region.clone(),
         }
     }
 }
