@@ -322,6 +322,8 @@ pub(crate) enum Cognito {
     Backfill(Backfill),
     /// Show how many users of a pool are active, due, warned, disabled or exempt
     Status(Status),
+    /// Enable a user again whom redress has disabled, and give it its time anew, after asking
+    Restore(Restore),
 }
 
 #[derive(Debug, Args)]
@@ -376,6 +378,26 @@ pub(crate) struct Status {
     /// Also list the pool's users, to find those without a row
     #[arg(long)]
     pub(crate) users: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// The user: its `sub`, or its name in the pool
+    pub(crate) user: String,
+    /// The pool's id
+    #[arg(long, value_name = "POOL")]
+    pub(crate) pool: String,
+    /// Give a user its time anew whom redress has not disabled
+    #[arg(long)]
+    pub(crate) reset_clock: bool,
+    /// Show what would be done; nothing is written
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Don't ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
 }
 
 /// When Cognito calls the recorder.

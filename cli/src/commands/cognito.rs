@@ -2,6 +2,7 @@
 
 mod attach;
 mod backfill;
+mod restore;
 mod status;
 mod users;
 
@@ -22,6 +23,7 @@ pub(crate) async fn run(global: &Global, command: &Cognito, around: &mut Surroun
     match command {
         Cognito::Attach(args) => Box::pin(attach::run(global, args, around)).await,
         Cognito::Status(args) => Box::pin(status::run(global, args, around)).await,
+        Cognito::Restore(args) => Box::pin(restore::run(global, args, around)).await,
         Cognito::Backfill(args) => Box::pin(backfill::run(global, args, around)).await,
     }
 }

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::{ask, entries, head, of, outcomes, tell};
 use crate::{
     Surroundings,
-    args::{Format, Global, Undo},
+    args::{Format, Global, Patience, Undo},
     context::{Context, Use, keys, paint},
     exit::{Exit, Failure, Result},
     input::{self, Given},
@@ -30,10 +30,8 @@ pub(crate) async fn run(global: &Global, args: &Undo, around: &mut Surroundings)
     if global.format == Format::Json && !args.yes && !args.dry_run {
         return Err(Failure::input("--format json can't ask: it needs --yes or --dry-run"));
     }
-    let paint = paint(global, around);
     let to = if args.dry_run { Use::Look } else { Use::Write };
     let context = Context::new(global, around, to).await?;
-    let as_text = global.format == Format::Text;
     let given = match (&args.run, &args.resource) {
         (Some(run), _) => vec![by_run(&context, run).await?],
         (None, Some(resource)) => vec![by_resource(&context, resource, args.control.as_deref()).await?],
@@ -44,34 +42,75 @@ pub(crate) async fn run(global: &Global, args: &Undo, around: &mut Surroundings)
         }
         (None, None) => input::files(&args.files, around)?,
     };
-    let job = Job::new(Verb::Undo, true, &context, args.patience);
-    let mut items = work::all(&context, &job, &given, around).await?;
-    if let Some(run) = &args.run {
+    let way = Way {
+        kind: "undo",
+        name: "Undo",
+        question: None,
+        run: args.run.as_deref(),
+        dry_run: args.dry_run,
+        yes: args.yes,
+        report: args.report,
+        patience: args.patience,
+    };
+    Box::pin(all(global, &context, &given, &way, around)).await
+}
+
+/// How something is undone.
+pub(super) struct Way<'a> {
+    /// The JSON document's kind, and what the summary calls it.
+    pub(super) kind: &'static str,
+    pub(super) name: &'static str,
+    /// What is asked where it is not plainly whether to undo.
+    pub(super) question: Option<&'a str>,
+    /// This run and no other.
+    pub(super) run: Option<&'a str>,
+    pub(super) dry_run: bool,
+    pub(super) yes: bool,
+    pub(super) report: bool,
+    pub(super) patience: Patience,
+}
+
+/// Undoes the last change of each resource of the findings, after showing it and asking.
+pub(super) async fn all(
+    global: &Global,
+    context: &Context,
+    given: &[Given],
+    way: &Way<'_>,
+    around: &mut Surroundings,
+) -> Result<Exit> {
+    let paint = paint(global, around);
+    let as_text = global.format == Format::Text;
+    let job = Job::new(Verb::Undo, true, context, way.patience);
+    let mut items = work::all(context, &job, given, around).await?;
+    if let Some(run) = way.run {
         items = items.into_iter().map(|item| only_run(item, run)).collect();
     }
     let pending = Counts::of(&of(&items)).pending();
     if as_text {
-        head(around, paint, &context, !args.dry_run)?;
+        head(around, paint, context, !way.dry_run)?;
     }
-    if args.dry_run || pending == 0 {
-        outcomes(around, global, paint, &context, &items, ("undo", "Undo", "planned"))?;
+    if way.dry_run || pending == 0 {
+        outcomes(around, global, paint, context, &items, (way.kind, way.name, "planned"))?;
         return Ok(output::exit(&of(&items)));
     }
     if as_text {
         entries(around, paint, &items)?;
-        writeln!(around.out, "{}", paint.bold(&Counts::of(&of(&items)).line("Undo", "planned")))?;
+        writeln!(around.out, "{}", paint.bold(&Counts::of(&of(&items)).line(way.name, "planned")))?;
     }
-    let question =
-        if pending == 1 { "Undo this?".to_owned() } else { format!("Undo these {pending} changes?") };
-    if !ask(around, &question, args.yes)? {
+    let question = match (way.question, pending) {
+        (Some(question), _) => question.to_owned(),
+        (None, 1) => "Undo this?".to_owned(),
+        (None, _) => format!("Undo these {pending} changes?"),
+    };
+    if !ask(around, &question, way.yes)? {
         writeln!(around.out, "Nothing was changed.")?;
         return Ok(output::exit(&of(&items)).and(Exit::Refused));
     }
     around.out.flush()?;
-    let job = Job::new(Verb::Undo, false, &context, args.patience);
+    let job = Job::new(Verb::Undo, false, context, way.patience);
     let planned: Vec<Option<Vec<String>>> =
         items.iter().map(|item| item.entry.pending().then(|| item.entry.notes.clone())).collect();
-    let items = work::agreed(&context, &job, items, around).await?;
+    let items = work::agreed(context, &job, items, around).await?;
     if as_text {
         writeln!(around.out)?;
         for (item, planned) in items.iter().zip(planned) {
@@ -79,11 +118,11 @@ pub(crate) async fn run(global: &Global, args: &Undo, around: &mut Surroundings)
                 text::entry(&mut around.out, paint, &item.entry.clone().without(&notes))?;
             }
         }
-        writeln!(around.out, "{}", paint.bold(&Counts::of(&of(&items)).line("Undo", "undone")))?;
+        writeln!(around.out, "{}", paint.bold(&Counts::of(&of(&items)).line(way.name, "undone")))?;
     } else {
-        outcomes(around, global, paint, &context, &items, ("undo", "Undo", "undone"))?;
+        outcomes(around, global, paint, context, &items, (way.kind, way.name, "undone"))?;
     }
-    let told = tell(around, &context, &items, args.report).await?;
+    let told = tell(around, context, &items, way.report).await?;
     Ok(output::exit(&of(&items)).and(told))
 }
 
@@ -102,6 +141,14 @@ async fn by_run(context: &Context, run: &str) -> Result<Given> {
 
 /// The finding of the last run on a resource that can be undone.
 async fn by_resource(context: &Context, resource: &str, control: Option<&str>) -> Result<Given> {
+    last(context, resource, control).await?.ok_or_else(|| {
+        let store = context.engine.store.name();
+        Failure::input(format!("nothing to undo: no change of `{}` is left in {store}", shown(resource)))
+    })
+}
+
+/// The finding of the last run on a resource that can be undone, if there is one.
+pub(super) async fn last(context: &Context, resource: &str, control: Option<&str>) -> Result<Option<Given>> {
     let control = control
         .map(str::parse::<ControlId>)
         .transpose()
@@ -120,14 +167,10 @@ async fn by_resource(context: &Context, resource: &str, control: Option<&str>) -
             run.stage == Stage::Verified && serves(run) && !undone.contains(&run.run.as_str())
         };
         if let Some(run) = runs.iter().find(left) {
-            return by_run(context, &run.run).await;
+            return by_run(context, &run.run).await.map(Some);
         }
     }
-    Err(Failure::input(format!(
-        "nothing to undo: no change of `{}` is left in {}",
-        shown(resource),
-        store.name()
-    )))
+    Ok(None)
 }
 
 async fn records(context: &Context, run: &str) -> Result<Vec<Record>> {
