@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
+use jiff::civil::Date;
 
 use crate::exit;
 
@@ -324,6 +325,8 @@ pub(crate) enum Cognito {
     Status(Status),
     /// Enable a user again whom redress has disabled, and give it its time anew, after asking
     Restore(Restore),
+    /// Look after sign-ins that could not be recorded, after asking
+    Reconcile(Reconcile),
 }
 
 #[derive(Debug, Args)]
@@ -390,6 +393,39 @@ pub(crate) struct Restore {
     /// Give a user its time anew whom redress has not disabled
     #[arg(long)]
     pub(crate) reset_clock: bool,
+    /// Show what would be done; nothing is written
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Don't ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Reconcile {
+    /// The pool's id
+    pub(crate) pool: String,
+    /// Only this day, of UTC
+    #[arg(long, value_name = "YYYY-MM-DD", conflicts_with = "since")]
+    pub(crate) day: Option<Date>,
+    /// Only days from this one on
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub(crate) since: Option<Date>,
+    /// The recorder's log group
+    #[arg(long, value_name = "NAME", conflicts_with = "log")]
+    pub(crate) log_group: Option<String>,
+    /// The recorder's log in a file, or `-` for standard input: its lines, or what `aws logs
+    /// filter-log-events` prints
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+    /// Account for the days without a look at the log
+    #[arg(long, requires = "reason", conflicts_with_all = ["log", "log_group"])]
+    pub(crate) waive: bool,
+    /// Why the days are waived; it is kept with the caller's ARN
+    #[arg(long, value_name = "TEXT", requires = "waive")]
+    pub(crate) reason: Option<String>,
     /// Show what would be done; nothing is written
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -19,7 +19,10 @@ use aws_sdk_cognitoidentityprovider::{
 };
 use jiff::{SignedDuration, Timestamp};
 use redress::Exit;
-use redress_activity::row::{Phase, Row};
+use redress_activity::{
+    loss::Loss,
+    row::{Phase, Row},
+};
 use redress_sandbox::emulator::{Emulator, Fault};
 use serde_json::{Value, json};
 
@@ -837,5 +840,124 @@ async fn whom_somebody_else_has_disabled_stays_so() {
     for nobody in ["nobody@example.com", "0b7d5c1e-6a2f-4c55-9c3e-000000000000", "x\\", "a\" or \"b"] {
         let ended = user.restore(nobody, &["--yes"]).await;
         assert_eq!(ended.exit, Exit::Input, "{nobody}: {}", ended.err);
+    }
+}
+
+/// The recorder's log, two lines to a page.
+fn logs(lines: Vec<String>) -> redress_sandbox::emulator::Handler {
+    Arc::new(move |request| {
+        let body: Value = serde_json::from_slice(request.body()).unwrap();
+        assert!(body["filterPattern"].as_str().unwrap().contains("$.LostSignIns = 1"), "{body}");
+        assert_eq!(body["logGroupName"], "/aws/lambda/recorder");
+        let from: usize = body["nextToken"].as_str().map_or(0, |token| token.parse().unwrap());
+        let page: Vec<Value> =
+            lines.iter().skip(from).take(2).map(|line| json!({ "message": line })).collect();
+        let mut answer = json!({ "events": page });
+        if lines.len() > from + 2 {
+            answer["nextToken"] = (from + 2).to_string().into();
+        }
+        http::Response::new(answer.to_string().into())
+    })
+}
+
+fn lost(pool: &str, sub: &str, days: i64) -> String {
+    let loss = Loss {
+        pool: pool.to_owned(),
+        sub: sub.to_owned(),
+        at: days_ago(days),
+        trigger: "TokenGeneration_RefreshTokens".to_owned(),
+        signed_in: true,
+    };
+    loss.line("throttled")
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_sign_ins_are_written_forward_and_their_users_enabled_again() {
+    let user = Disabled::new().await;
+    let (world, pool) = (&user.world, user.world.pool.clone());
+    let row = |number: usize, days: i64| Row::seen(&pool, &sub(number), "mary", "x", days_ago(days));
+    let warned = Row { phase: Some(Phase::Warned), warned: Some(days_ago(2)), ..row(1, 88) };
+    for row in [&warned, &row(2, 1)] {
+        user.dynamodb.put_item().table_name("activity").set_item(Some(row.item())).send().await.unwrap();
+    }
+    let lines = vec![
+        "START RequestId: 1".to_owned(),
+        lost(&pool, &user.sub, 30),
+        lost(&pool, &sub(1), 30),
+        lost(&pool, &sub(2), 30),
+        lost(&pool, &sub(3), 30),
+        lost(&pool, &sub(3), 30),
+        lost(&pool, &sub(4), -5),
+        lost("eu-west-1_Other", &sub(5), 30),
+        lost(&pool, "not a sub", 30),
+    ];
+    let emulator = world.emulator.clone().with_service("logs", logs(lines));
+    emulator.count(ACCOUNT, REGION, &pool, days_ago(30), 4);
+    emulator.count(ACCOUNT, REGION, &pool, days_ago(10), 1);
+    let args = ["cognito", "reconcile", &pool, "--log-group", "/aws/lambda/recorder"];
+    emulator.forget_calls();
+    let dry = user.command(&[&args[..], &["--dry-run"]].concat()).await;
+    assert_eq!(dry.exit, Exit::Done, "{}{}", dry.out, dry.err);
+    assert!(dry.out.contains("4 lost sign-ins of 4 users"), "{}", dry.out);
+    assert!(world.writes().iter().all(|write| write == "FilterLogEvents"), "{:?}", world.writes());
+
+    let done = user.command(&[&args[..], &["--yes", "--format", "json"]].concat()).await;
+    // One of the two days is not complete.
+    assert_eq!(done.exit, Exit::Failed, "{}{}", done.out, done.err);
+    let document: Value = serde_json::from_str(&done.out).unwrap();
+    let day = |number: usize| {
+        let day = &document["days"][number];
+        (day["lost"].as_u64().unwrap(), day["read"].as_u64().unwrap(), day["outcome"].as_str().unwrap())
+    };
+    assert_eq!((day(0), day(1)), ((4, 4, "reconciled"), (1, 0, "incomplete")));
+    assert_eq!((document["forwarded"].as_u64(), document["left_out"].as_u64()), (Some(3), Some(2)));
+    assert_eq!(document["restored"][0]["outcome"], "undone");
+    assert!(user.enabled().await);
+    let found = user.dynamodb.scan().table_name("activity").send().await.unwrap();
+    let rows: BTreeMap<String, Row> =
+        found.items().iter().map(|item| Row::read(item).unwrap()).map(|row| (row.sub.clone(), row)).collect();
+    let restored = &rows[&user.sub];
+    assert!(restored.phase.is_none() && restored.restored.is_some() && restored.seen == days_ago(30));
+    let moved = &rows[&sub(1)];
+    assert!(moved.phase.is_none() && moved.warned.is_none() && moved.seen == days_ago(30), "{moved:?}");
+    assert_eq!(moved.ttl, Some(days_ago(-60).as_second()));
+    assert_eq!(rows[&sub(2)].seen, row(2, 1).seen);
+    assert_eq!((rows[&sub(3)].seen, &rows[&sub(3)].username), (days_ago(30), &None));
+    assert!(!rows.contains_key(&sub(4)) && !rows.contains_key(&sub(5)));
+
+    let waive = ["cognito", "reconcile", &pool, "--waive", "--reason", "the log is gone", "--yes"];
+    let waived = user.command(&waive).await;
+    assert_eq!(waived.exit, Exit::Done, "{}{}", waived.out, waived.err);
+    assert!(waived.out.contains("1 lost sign-ins") && waived.out.contains("Waived"), "{}", waived.out);
+    let again = user.command(&waive).await;
+    assert!(again.out.contains("Nothing to do"), "{}", again.out);
+    emulator.count(ACCOUNT, REGION, &pool, days_ago(10), 1);
+    let status = user.command(&["cognito", "status", &pool]).await;
+    assert!(status.out.contains("1  days with lost sign-ins"), "{}", status.out);
+}
+
+#[tokio::test]
+async fn an_exported_log_does_as_well() {
+    let listing = Listing::new(&[1]).await;
+    listing.emulator.count(ACCOUNT, REGION, POOL, days_ago(30), 2);
+    listing.emulator.count(ACCOUNT, REGION, POOL, days_ago(3), 1);
+    let day = days_ago(30).strftime("%Y-%m-%d").to_string();
+    let lines = [lost(POOL, &sub(0), 30), lost(POOL, &sub(1), 30), lost(POOL, &sub(2), 3)];
+    let file = listing.dir.join("log");
+    let args = ["reconcile", POOL, "--log", file.to_str().unwrap(), "--day", &day, "--yes"];
+    std::fs::write(&file, format!("2026-10-24T10:00:00Z {}\nnoise\n", lines[0])).unwrap();
+    let short = listing.command(&args).await;
+    assert_eq!(short.exit, Exit::Failed, "{}", short.out);
+    assert!(short.out.contains("1 of 2 lost sign-ins read"), "{}", short.out);
+    let events: Vec<Value> = lines.iter().map(|line| json!({ "eventId": "1", "message": line })).collect();
+    std::fs::write(&file, json!({ "events": events }).to_string()).unwrap();
+    let whole = listing.command(&args).await;
+    assert_eq!(whole.exit, Exit::Done, "{}{}", whole.out, whole.err);
+    assert!(whole.out.contains("accounted for"), "{}", whole.out);
+    assert_eq!(listing.rows().await.keys().cloned().collect::<Vec<_>>(), [sub(0), sub(1)]);
+    let again = listing.command(&args).await;
+    assert!(again.out.contains("No day is open"), "{}", again.out);
+    for args in [&["reconcile", POOL, "--yes"][..], &["reconcile", POOL, "--waive", "--yes"]] {
+        assert_eq!(listing.command(args).await.exit, Exit::Input, "{args:?}");
     }
 }

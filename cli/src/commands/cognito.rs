@@ -2,6 +2,7 @@
 
 mod attach;
 mod backfill;
+mod reconcile;
 mod restore;
 mod status;
 mod users;
@@ -24,6 +25,7 @@ pub(crate) async fn run(global: &Global, command: &Cognito, around: &mut Surroun
         Cognito::Attach(args) => Box::pin(attach::run(global, args, around)).await,
         Cognito::Status(args) => Box::pin(status::run(global, args, around)).await,
         Cognito::Restore(args) => Box::pin(restore::run(global, args, around)).await,
+        Cognito::Reconcile(args) => Box::pin(reconcile::run(global, args, around)).await,
         Cognito::Backfill(args) => Box::pin(backfill::run(global, args, around)).await,
     }
 }
