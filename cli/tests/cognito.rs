@@ -96,7 +96,12 @@ impl World {
     }
 
     fn writes(&self) -> Vec<String> {
-        self.emulator.calls().into_iter().filter(|call| call.is_write()).map(|call| call.operation).collect()
+        self.emulator
+            .calls()
+            .into_iter()
+            .filter(redress_sandbox::emulator::Call::is_write)
+            .map(|call| call.operation)
+            .collect()
     }
 }
 
@@ -225,7 +230,7 @@ impl Drop for Told {
 }
 
 impl Told {
-    fn new(more: Value, forgets: &'static str) -> Self {
+    fn new(more: &Value, forgets: &'static str) -> Self {
         let mut pool = json!({
             "Id": "eu-west-1_AbC123",
             "Arn": "arn:aws:cognito-idp:eu-west-1:123456789012:userpool/eu-west-1_AbC123",
@@ -283,7 +288,7 @@ async fn what_the_sdk_does_not_know_is_carried_over_or_a_reason_to_refuse() {
         "VerificationMessageTemplate": { "EmailMessage": "code {####}" },
         "SmsVerificationMessage": "only here",
     });
-    let told = Told::new(carried.clone(), "");
+    let told = Told::new(&carried, "");
     let ended = told.attach(&["--format", "json"]).await;
     let sent = told.sent.lock().unwrap().clone();
     assert_eq!(sent.len(), 1, "{}", ended.err);
@@ -308,7 +313,7 @@ async fn what_the_sdk_does_not_know_is_carried_over_or_a_reason_to_refuse() {
             "999999999999",
         ),
     ] {
-        let told = Told::new(strange, "");
+        let told = Told::new(&strange, "");
         let ended = told.attach(&[]).await;
         assert_eq!(ended.exit, Exit::Refused, "{why}: {}", ended.err);
         assert!(ended.err.contains(why), "{}", ended.err);
@@ -318,7 +323,7 @@ async fn what_the_sdk_does_not_know_is_carried_over_or_a_reason_to_refuse() {
 
 #[tokio::test]
 async fn a_setting_that_is_lost_is_told_with_the_way_back() {
-    let told = Told::new(json!({ "SmsAuthenticationMessage": "code {####}" }), "SmsAuthenticationMessage");
+    let told = Told::new(&json!({ "SmsAuthenticationMessage": "code {####}" }), "SmsAuthenticationMessage");
     let ended = told.attach(&[]).await;
     assert_eq!(ended.exit, Exit::Failed, "{}", ended.err);
     assert!(ended.out.contains("- SmsAuthenticationMessage: code {####}"), "{}", ended.out);
@@ -331,7 +336,7 @@ async fn a_setting_that_is_lost_is_told_with_the_way_back() {
 
 #[tokio::test]
 async fn a_pool_that_changes_while_somebody_thinks_is_left_alone() {
-    let told = Told::new(json!({}), "");
+    let told = Told::new(&json!({}), "");
     let reads = Arc::new(Mutex::new(0));
     let (pool, seen) = (Arc::clone(&told.pool), Arc::clone(&reads));
     told.emulator.on_call(Arc::new(move |call| {

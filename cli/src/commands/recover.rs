@@ -16,7 +16,7 @@ use crate::{
 pub(crate) async fn run(global: &Global, args: &Recover, around: &mut Surroundings) -> Result<Exit> {
     let paint = paint(global, around);
     let context = Context::new(global, around, Use::Write).await?;
-    let done = context.engine.recover(Instant::now() + args.timeout).await?;
+    let done = Box::pin(context.engine.recover(Instant::now() + args.timeout)).await?;
     let entries: Vec<Entry> = done.iter().map(entry).collect();
     match global.format {
         Format::Json => json::print(&mut around.out, &json::outcomes("recover", &context, &entries))?,

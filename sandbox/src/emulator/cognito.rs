@@ -187,21 +187,19 @@ impl Pools {
             "EventResponse": "Pass",
         });
         // Only admins say which pool they mean; for others the client is the pool's.
-        let pools: Vec<String> = match input["UserPoolId"].as_str() {
-            Some(pool) => vec![pool.to_owned()],
-            None => {
-                let client = input["ClientId"].as_str().unwrap_or_default();
-                let mut of = Vec::new();
-                let all: Vec<String> = locked(&self.settings).keys().cloned().collect();
-                for pool in all {
-                    let asked = json!({ "UserPoolId": pool, "ClientId": client });
-                    if self.ask(request, "DescribeUserPoolClient", &asked).await.is_ok() {
-                        of.push(pool);
-                    }
+        let mut pools: Vec<String> = locked(&self.settings).keys().cloned().collect();
+        if let Some(pool) = input["UserPoolId"].as_str() {
+            pools.retain(|known| known == pool);
+        } else {
+            let mut of = Vec::new();
+            for pool in pools {
+                let asked = json!({ "UserPoolId": pool, "ClientId": input["ClientId"] });
+                if self.ask(request, "DescribeUserPoolClient", &asked).await.is_ok() {
+                    of.push(pool);
                 }
-                of
             }
-        };
+            pools = of;
+        }
         for pool in pools {
             locked(&self.sign_ins).entry((pool, name.to_owned())).or_default().push(event.clone());
         }

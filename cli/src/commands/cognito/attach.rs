@@ -535,7 +535,7 @@ impl Report<'_> {
                 )?;
             }
             "failed" => {
-                writeln!(out, "The pool does not call the recorder; its other settings are as they were.")?
+                writeln!(out, "The pool does not call the recorder; its other settings are as they were.")?;
             }
             _ => {
                 writeln!(out, "{}", paint.bold("OTHER SETTINGS OF THE POOL HAVE CHANGED:"))?;

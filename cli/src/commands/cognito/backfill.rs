@@ -213,7 +213,9 @@ impl Work<'_> {
         if self.args.apply {
             self.write(rows, counts).await?;
         } else {
-            rows.iter().for_each(|new| counts.add(new));
+            for new in &rows {
+                counts.add(new);
+            }
         }
         Ok(())
     }

@@ -207,8 +207,8 @@ impl Work<'_> {
             };
             writeln!(around.out, "{said}")?;
         } else {
-            let days = days.iter().map(|day| told(day, None, outcome)).collect();
-            self.print(days, &Read::default(), &Done::default(), around)?;
+            let days: Vec<Value> = days.iter().map(|day| told(day, None, outcome)).collect();
+            self.print(&days, &Read::default(), &Done::default(), around)?;
         }
         Ok(Exit::Done)
     }
@@ -242,7 +242,7 @@ impl Work<'_> {
         let bar = progress(around, None, "reading the recorder's log");
         let client = aws_sdk_cloudwatchlogs::Client::new(&self.pool.context.reach.aws);
         for day in days {
-            let start = day.day.to_zoned(TimeZone::UTC).map(|zoned| zoned.timestamp()).unwrap_or(span.from);
+            let start = day.day.to_zoned(TimeZone::UTC).map_or(span.from, |zoned| zoned.timestamp());
             let end = start.saturating_add(SignedDuration::from_hours(24) + LATE).unwrap_or(span.until);
             let mut pages = client
                 .filter_log_events()
@@ -355,13 +355,12 @@ impl Work<'_> {
         let mut given = Vec::new();
         for sub in subs {
             let key = self.pool.key(sub).to_string();
-            match undo::last(context, &key, Some(INACTIVE_USER)).await? {
-                Some(run) => given.push(run),
-                None => {
-                    let store = context.engine.store.name();
-                    writeln!(around.err, "redress: {sub}: {store} knows no run that disabled the user")?;
-                    done.failed.insert((*sub).clone());
-                }
+            if let Some(run) = undo::last(context, &key, Some(INACTIVE_USER)).await? {
+                given.push(run);
+            } else {
+                let store = context.engine.store.name();
+                writeln!(around.err, "redress: {sub}: {store} knows no run that disabled the user")?;
+                done.failed.insert((*sub).clone());
             }
         }
         let look = Job::new(Verb::Undo, true, context, self.args.patience);
@@ -426,12 +425,12 @@ impl Work<'_> {
             )?;
         }
         if !text {
-            self.print(told_days, read, done, around)?;
+            self.print(&told_days, read, done, around)?;
         }
         Ok(exit)
     }
 
-    fn print(&self, days: Vec<Value>, read: &Read, done: &Done, around: &mut Surroundings) -> Result<()> {
+    fn print(&self, days: &[Value], read: &Read, done: &Done, around: &mut Surroundings) -> Result<()> {
         let restored: Vec<Entry> = of(&done.restored);
         let document = json!({
             "schema": "redress.cognito-reconcile/1",

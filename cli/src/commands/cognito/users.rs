@@ -182,9 +182,8 @@ impl<'a> Pool<'a> {
     pub(super) fn policy(&self, row: &Row, at: Timestamp) -> Result<Option<(&str, Policy)>> {
         // The rules are asked as they are about the finding that redress itself would write.
         let asff = Inactive::new(&self.home(), row, Says::Inactive(SignedDuration::ZERO), at).asff();
-        let finding = match decode_many(asff.to_string().as_bytes())?.pop() {
-            Some(Decoded::Finding(finding)) => finding,
-            _ => return Err(Failure::new(Exit::Failed, format!("`{}` makes no finding", shown(&row.sub)))),
+        let Some(Decoded::Finding(finding)) = decode_many(asff.to_string().as_bytes())?.pop() else {
+            return Err(Failure::new(Exit::Failed, format!("`{}` makes no finding", shown(&row.sub))));
         };
         let Some(rule) = self.context.engine.rules.route(&finding) else { return Ok(None) };
         if rule.source.params.is_null() {
