@@ -348,7 +348,7 @@ pub(crate) struct Attach {
     /// Show what would be changed; nothing is written
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Don't ask
+    /// Don't ask. The function must let the pool call it by then, or every sign-in of the pool fails
     #[arg(long)]
     pub(crate) yes: bool,
 }
@@ -424,7 +424,8 @@ pub(crate) struct Reconcile {
     #[arg(long, requires = "reason", conflicts_with_all = ["log", "log_group"])]
     pub(crate) waive: bool,
     /// Why the days are waived; it is kept with the caller's ARN
-    #[arg(long, value_name = "TEXT", requires = "waive")]
+    #[arg(long, value_name = "TEXT", requires = "waive",
+        value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) reason: Option<String>,
     /// Show what would be done; nothing is written
     #[arg(long)]

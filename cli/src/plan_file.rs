@@ -88,14 +88,16 @@ pub(crate) fn write(path: &Path, context: &Context, items: &[Item]) -> Result<()
         items: items.collect(),
     };
     let text = serde_json::to_string_pretty(&plan).map_err(std::io::Error::other)?;
+    private(path, &text).map_err(|error| Failure::new(Exit::Failed, format!("{}: {error}", path.display())))
+}
+
+/// Writes a file that only its owner can read.
+pub(crate) fn private(path: &Path, text: &str) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-        .open(path)
-        .and_then(|mut file| writeln!(file, "{text}"))
-        .map_err(|error| Failure::new(Exit::Failed, format!("{}: {error}", path.display())))
+    options.open(path).and_then(|mut file| writeln!(file, "{text}"))
 }
 
 /// Whether the input is meant to be a plan file.

@@ -37,6 +37,7 @@ use crate::{
     context::{Reach, directory, paint},
     exit::{Exit, Failure, Result},
     output::{Line, Paint, json, lines, text},
+    plan_file,
 };
 
 use super::{client, failed, pool};
@@ -475,7 +476,7 @@ fn keep(global: &Global, id: &str, settings: &Settings) -> Option<PathBuf> {
     let mut body = settings.clone();
     body.insert("UserPoolId".to_owned(), id.into());
     let text = serde_json::to_string_pretty(&body).ok()?;
-    std::fs::create_dir_all(&dir).and_then(|()| std::fs::write(&path, text)).ok()?;
+    std::fs::create_dir_all(&dir).and_then(|()| plan_file::private(&path, &text)).ok()?;
     Some(path)
 }
 

@@ -34,6 +34,7 @@ use crate::{
     context::{Context, Use, directory, paint},
     exit::{Exit, Failure, Result},
     output::{json, progress, text},
+    plan_file,
 };
 
 /// Rows written at once; a page of users has 60.
@@ -186,13 +187,13 @@ impl Work<'_> {
             next: next.to_owned(),
             counts: counts.clone(),
         };
-        let text = serde_json::to_vec(&place).map_err(std::io::Error::other)?;
+        let text = serde_json::to_string(&place).map_err(std::io::Error::other)?;
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir)?;
         }
         // Whole or not at all.
         let new = path.with_extension("new");
-        fs::write(&new, text)?;
+        plan_file::private(&new, &text)?;
         fs::rename(&new, path)?;
         Ok(())
     }
