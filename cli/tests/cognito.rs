@@ -962,6 +962,18 @@ async fn an_exported_log_does_as_well() {
     assert_eq!(listing.rows().await.keys().cloned().collect::<Vec<_>>(), [sub(0), sub(1)]);
     let again = listing.command(&args).await;
     assert!(again.out.contains("No day is open"), "{}", again.out);
+
+    // A row that can't be read keeps its day open, and nobody else's.
+    let mut broken = Row::seen(POOL, &sub(2), "mary", "x", days_ago(9)).item();
+    broken.remove("timestamp");
+    listing.dynamodb.put_item().table_name("activity").set_item(Some(broken)).send().await.unwrap();
+    let poisoned = listing.command(&["reconcile", POOL, "--log", file.to_str().unwrap(), "--yes"]).await;
+    assert_eq!(poisoned.exit, Exit::Failed, "{}", poisoned.out);
+    assert!(
+        poisoned.err.contains(&sub(2)) && poisoned.out.contains("not all of its users"),
+        "{}",
+        poisoned.err
+    );
     for args in [&["reconcile", POOL, "--yes"][..], &["reconcile", POOL, "--waive", "--yes"]] {
         assert_eq!(listing.command(args).await.exit, Exit::Input, "{args:?}");
     }

@@ -229,6 +229,8 @@ fn carried(pool: &Settings) -> Result<Settings> {
         let Some(text) = settings.get(old).cloned() else { continue };
         match settings.get("VerificationMessageTemplate").and_then(|template| template.get(new)) {
             Some(same) if *same == text => drop(settings.remove(old)),
+            // Shorter than Cognito takes: it stands for none.
+            _ if text == "" => drop(settings.remove(old)),
             Some(_) => {
                 return Err(unknown(&format!(
                     "`{old}` and `VerificationMessageTemplate.{new}` differ, and an update takes only one"

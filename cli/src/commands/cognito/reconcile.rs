@@ -13,6 +13,7 @@ use redress_activity::{
     loss::{DIMENSION, Loss, METRIC},
     row::{Phase, Row},
 };
+use redress_remediators::ErrorKind;
 use redress_router::{
     activity::{ActivityTable, PutBack},
     audit::Verb,
@@ -268,8 +269,13 @@ impl Work<'_> {
         let users = read.by_user();
         let mut steps = BTreeMap::new();
         for loss in users.values() {
-            let row = self.table.row(self.pool.id, &loss.sub).await?;
-            steps.insert(loss.sub.clone(), step(row.as_ref(), loss));
+            let step = match self.table.row(self.pool.id, &loss.sub).await {
+                Ok(row) => step(row.as_ref(), loss),
+                // It will be told when it is tried; the others need not wait for it.
+                Err(error) if error.kind == ErrorKind::Invalid => Step::Forward,
+                Err(error) => return Err(error.into()),
+            };
+            steps.insert(loss.sub.clone(), step);
         }
         let count = |wanted: Step| steps.values().filter(|step| **step == wanted).count();
         let (forward, restore) = (count(Step::Forward), count(Step::Restore));
