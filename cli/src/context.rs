@@ -229,6 +229,7 @@ impl Context {
         // Whoever only looks need not be allowed to write to a deployment's state.
         let paced_by =
             if to == Use::Look { Arc::new(Memory::default()) as Arc<dyn Store> } else { Arc::clone(&store) };
+        let settings = Settings::default();
         let engine = Arc::new(Engine {
             registry: REGISTRY,
             rules,
@@ -239,7 +240,8 @@ impl Context {
             settings: Settings {
                 ceiling: Mode::Apply,
                 partition: partition_of(&reach.region).to_owned(),
-                ..Settings::default()
+                sign_in_window: around.sign_in_window.unwrap_or(settings.sign_in_window),
+                ..settings
             },
             clock,
         });

@@ -17,6 +17,7 @@ mod work;
 use std::{
     ffi::OsString,
     io::{self, BufRead, Write},
+    time::Duration,
 };
 
 use aws_config::SdkConfig;
@@ -41,6 +42,8 @@ pub struct Surroundings {
     pub err_is_terminal: bool,
     /// The AWS to use instead of the one that environment and options name.
     pub aws: Option<SdkConfig>,
+    /// For how long a sign-in may be on its way to the activity table, where that is not as long as at AWS.
+    pub sign_in_window: Option<Duration>,
 }
 
 /// The command line's definition, from which documentation and completions are made.

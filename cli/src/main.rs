@@ -22,6 +22,7 @@ async fn main() -> ExitCode {
         in_is_terminal: io::stdin().is_terminal(),
         err_is_terminal: io::stderr().is_terminal(),
         aws: None,
+        sign_in_window: None,
     };
     run(std::env::args_os(), &mut surroundings).await.into()
 }

@@ -291,6 +291,8 @@ impl Show<'_> {
             in_is_terminal: false,
             err_is_terminal: false,
             aws: Some(self.stage.emulator.sdk_config(ACCOUNT, REGION)),
+            // Nobody signs in here.
+            sign_in_window: Some(std::time::Duration::ZERO),
         };
         let exit = type_erased(cli, &mut around).await?;
         let bytes = tape.0.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -49,6 +49,7 @@ pub(crate) async fn command(emulator: &Emulator, dir: &Path, args: &[&str], answ
         in_is_terminal: answer.is_some(),
         err_is_terminal: false,
         aws: Some(emulator.sdk_config(ACCOUNT, REGION)),
+        sign_in_window: None,
     };
     let state = dir.join("state").display().to_string();
     let here: &[&str] = if args.contains(&"--deployment") { &[] } else { &["--state-dir", &state] };
