@@ -978,3 +978,28 @@ async fn an_exported_log_does_as_well() {
         assert_eq!(listing.command(args).await.exit, Exit::Input, "{args:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_day_stays_open_until_all_of_its_users_are_looked_after() {
+    let user = Disabled::new().await;
+    let pool = user.world.pool.clone();
+    let emulator = user.world.emulator.clone().with_service("logs", logs(vec![lost(&pool, &user.sub, 30)]));
+    emulator.count(ACCOUNT, REGION, &pool, days_ago(30), 1);
+    let args = ["cognito", "reconcile", &pool, "--log-group", "/aws/lambda/recorder", "--yes"];
+    emulator.on_call(Arc::new(|call| (call.operation == "AdminEnableUser").then_some(Fault::Denied)));
+    let failed = user.command(&args).await;
+    assert_eq!(failed.exit, Exit::Failed, "{}{}", failed.out, failed.err);
+    assert!(failed.out.contains("not all of its users"), "{}", failed.out);
+    assert!(!user.enabled().await);
+    // The row knows of the sign-in, and still that redress has disabled the user.
+    let row = user.row().await;
+    assert_eq!((row.seen, row.phase), (days_ago(30), Some(Phase::Disabled)));
+
+    emulator.clear_hook();
+    let done = user.command(&args).await;
+    assert_eq!(done.exit, Exit::Done, "{}{}", done.out, done.err);
+    assert!(user.enabled().await);
+    assert_eq!(user.row().await.phase, None);
+    let again = user.command(&args).await;
+    assert!(again.out.contains("No day is open"), "{}", again.out);
+}

@@ -162,7 +162,9 @@ pub(super) async fn last(context: &Context, resource: &str, control: Option<&str
     let store = Arc::clone(&context.engine.store);
     for key in keys(resource, &context.caller.account, &context.reach.region)? {
         let runs = store.runs(Index::Resource(&key.to_string()), HORIZON).await?;
-        let undone: Vec<&str> = runs.iter().filter_map(|run| run.undoes.as_deref()).collect();
+        // An undo that failed has undone nothing.
+        let done = runs.iter().filter(|run| run.stage == Stage::Undone);
+        let undone: Vec<&str> = done.filter_map(|run| run.undoes.as_deref()).collect();
         let left = |run: &&RunRef| {
             run.stage == Stage::Verified && serves(run) && !undone.contains(&run.run.as_str())
         };
