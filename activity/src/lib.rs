@@ -4,5 +4,6 @@
 //! This crate is what the two functions share. The recorder stands between a user and a sign-in, so that
 //! nothing is linked here but the SDK for `DynamoDB`.
 
+pub mod environment;
 pub mod loss;
 pub mod row;

@@ -1,84 +1,41 @@
 //! The SDK's shared configuration, and the way into accounts.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_sdk_securityhub::types::ParameterValue;
-use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
-use aws_smithy_http_client::{
-    Builder,
-    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
-};
-use aws_smithy_runtime_api::client::{
-    dns::{DnsFuture, ResolveDns, ResolveDnsError},
-    http::SharedHttpClient,
-};
-use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_types::service_config::ServiceConfigKey;
+pub use redress_activity::environment::Roots;
+use redress_activity::environment::{self, Unusable};
 use redress_remediators::{BoxFuture, Connection, Error, ErrorKind, Result, policy};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use crate::engine::{Connect, ControlParams, Purpose};
 
-/// [Amazon's own roots](https://www.amazontrust.com/repository/), and the Starfield root that older chains
-/// end in: all that AWS's endpoints outside China need. Reading a system's whole bundle is a third of a
-/// function's start-up.
-const AMAZON_ROOTS: &[u8] = include_bytes!("../data/roots/amazon.pem");
-
 /// The shortest session that STS gives, in seconds.
 const SHORTEST_SESSION: i32 = 900;
-
-/// Which certificate authorities are believed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Roots {
-    /// Amazon's own: for functions on AWS.
-    Amazon,
-    /// The system's: for the command line, which may be behind a company's proxy.
-    System,
-    /// Those of a PEM file.
-    Pem(Vec<u8>),
-}
 
 /// The HTTP client that all SDK clients share: one TLS stack, one pool of connections.
 ///
 /// # Errors
 /// Where the certificates can't be used.
 pub fn http_client(roots: &Roots) -> Result<SharedHttpClient> {
-    let builder = Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
-    let pem = match roots {
-        Roots::System => return Ok(builder.build_with_resolver(Resolver)),
-        Roots::Amazon => AMAZON_ROOTS,
-        Roots::Pem(pem) => pem,
-    };
-    let context = TlsContext::builder()
-        .with_trust_store(TrustStore::empty().with_pem_certificate(pem))
-        .build()
-        .map_err(|error| Error::new(ErrorKind::Invalid, format!("certificates: {error}")))?;
-    Ok(builder.tls_context(context).build_with_resolver(Resolver))
+    environment::http_client(roots).map_err(unusable)
 }
 
-/// The system's resolver, but that names below `localhost` are this machine, as
-/// [RFC 6761](https://www.rfc-editor.org/rfc/rfc6761#section-6.3) says and not every system knows: S3 Control
-/// puts the account before the host of whatever endpoint it is given.
-#[derive(Clone, Debug)]
-struct Resolver;
+/// A Lambda function's configuration: what its environment says, and nothing else.
+///
+/// # Errors
+/// Without a Region or credentials, or where the certificates can't be used.
+pub fn function_config(roots: &Roots) -> Result<SdkConfig> {
+    environment::function_config(roots, timeouts(), retries()).map_err(unusable)
+}
 
-impl ResolveDns for Resolver {
-    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
-        DnsFuture::new(async move {
-            if name == "localhost" || name.ends_with(".localhost") {
-                return Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]);
-            }
-            let found = tokio::net::lookup_host((name, 0)).await.map_err(ResolveDnsError::new)?;
-            Ok(found.map(|address| address.ip()).collect())
-        })
-    }
+fn unusable(error: Unusable) -> Error {
+    Error::new(ErrorKind::Invalid, error.to_string())
 }
 
 /// Time-outs and retries of every call: three tries within half a minute, so that a function's deadline is
@@ -102,51 +59,6 @@ fn retries() -> RetryConfig {
     RetryConfig::standard().with_max_attempts(3)
 }
 
-/// A Lambda function's configuration: what its environment says, and nothing else.
-///
-/// The SDK's own loader would bring all of its providers into the binary (files, SSO, metadata services),
-/// and look for them at start-up. `AWS_ENDPOINT_URL`, its variants for one service, `AWS_USE_FIPS_ENDPOINT`
-/// and `AWS_USE_DUALSTACK_ENDPOINT` mean what they
-/// [mean to the SDK](https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html).
-///
-/// # Errors
-/// Without a Region or credentials, or where the certificates can't be used.
-pub fn function_config(roots: &Roots) -> Result<SdkConfig> {
-    let missing = |what: &str| Error::new(ErrorKind::Invalid, format!("{what} is not in the environment"));
-    let region = variable("AWS_REGION").ok_or_else(|| missing("AWS_REGION"))?;
-    let credentials = environment_credentials().ok_or_else(|| missing("AWS_ACCESS_KEY_ID"))?;
-    let is_on = |name| variable(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    let mut config = SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(region))
-        .credentials_provider(credentials)
-        .http_client(http_client(roots)?)
-        .timeout_config(timeouts())
-        .retry_config(retries())
-        .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
-        .use_fips(is_on("AWS_USE_FIPS_ENDPOINT"))
-        .use_dual_stack(is_on("AWS_USE_DUALSTACK_ENDPOINT"))
-        .service_config(Environment);
-    config.set_endpoint_url(variable("AWS_ENDPOINT_URL"));
-    Ok(config.build())
-}
-
-/// The settings of one service, such as `AWS_ENDPOINT_URL_SECURITYHUB`.
-#[derive(Debug)]
-struct Environment;
-
-impl LoadServiceConfig for Environment {
-    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
-        let service = key.service_id().to_uppercase().replace([' ', '-'], "_");
-        variable(&format!("{}_{service}", key.env())).or_else(|| variable(key.env()))
-    }
-}
-
-/// Empty variables count as absent.
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
 /// A connection over `config`. Whatever endpoint S3 is sent to is no AWS of its own names, and gets the
 /// bucket in the path.
 pub fn connection(config: SdkConfig) -> Connection {
@@ -155,19 +67,6 @@ pub fn connection(config: SdkConfig) -> Connection {
     let mut connection = Connection::new(config);
     connection.path_style |= own;
     connection
-}
-
-/// The credentials that Lambda puts into a function's environment, read directly: the SDK's chain of
-/// providers would look at files and metadata services that a function does not have.
-pub fn environment_credentials() -> Option<SharedCredentialsProvider> {
-    let credentials = Credentials::new(
-        variable("AWS_ACCESS_KEY_ID")?,
-        variable("AWS_SECRET_ACCESS_KEY")?,
-        variable("AWS_SESSION_TOKEN"),
-        None,
-        "environment",
-    );
-    Some(SharedCredentialsProvider::new(credentials))
 }
 
 /// The partition of a Region, by the prefixes that AWS gives its partitions'
