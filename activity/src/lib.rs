@@ -6,4 +6,7 @@
 
 pub mod environment;
 pub mod loss;
+pub mod memory;
+pub mod recorder;
 pub mod row;
+pub mod trigger;

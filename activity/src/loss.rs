@@ -16,6 +16,37 @@ pub const METRIC: &str = "LostSignIns";
 /// Its one dimension: the pool's id.
 pub const DIMENSION: &str = "UserPool";
 
+/// The metric of events that may have been sign-ins, and can't be read.
+pub const UNREADABLE: &str = "UnreadableSignIns";
+
+/// The line of the log for an event that can't be read, which says what it `lacks` and nothing of the event.
+///
+/// Where the pool is known it is also one of the pool's losses. Whose it was stands nowhere, so that only a
+/// person can waive it.
+pub fn unreadable(at: Timestamp, lacks: &str, pool: Option<&str>) -> String {
+    let set = |dimensions: &[&str], metric: &str| {
+        json!({
+            "Namespace": NAMESPACE,
+            "Dimensions": [dimensions],
+            "Metrics": [{ "Name": metric, "Unit": "Count" }],
+        })
+    };
+    let mut sets = vec![set(&[], UNREADABLE)];
+    let mut line = json!({
+        "level": "ERROR",
+        "message": "an event can't be read",
+        "lacks": lacks,
+        UNREADABLE: 1,
+    });
+    if let Some(pool) = pool {
+        sets.push(set(&[DIMENSION], METRIC));
+        line[DIMENSION] = pool.into();
+        line[METRIC] = 1.into();
+    }
+    line["_aws"] = json!({ "Timestamp": at.as_millisecond(), "CloudWatchMetrics": sets });
+    line.to_string()
+}
+
 /// A sign-in that was not recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loss {
@@ -85,5 +116,22 @@ mod tests {
         for other in ["", "{}", "START RequestId: 1", r#"{"lost":{"pool":"p"}}"#, "{"] {
             assert_eq!(Loss::read(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn an_unreadable_event_of_a_known_pool_is_a_loss_of_that_pool() {
+        let line = |pool| {
+            let line = unreadable(Timestamp::UNIX_EPOCH, "sub", pool);
+            assert_eq!(Loss::read(&line), None);
+            serde_json::from_str::<serde_json::Value>(&line).unwrap()
+        };
+        let (with, without) = (line(Some("eu-west-1_AbC123")), line(None));
+        for line in [&with, &without] {
+            assert_eq!(line[UNREADABLE], 1);
+            assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Name"], UNREADABLE);
+        }
+        assert_eq!((&with[METRIC], &with[DIMENSION]), (&json!(1), &json!("eu-west-1_AbC123")));
+        assert_eq!(with["_aws"]["CloudWatchMetrics"][1]["Dimensions"], json!([[DIMENSION]]));
+        assert_eq!((without.get(METRIC), without.get(DIMENSION)), (None, None));
     }
 }
