@@ -254,6 +254,7 @@ fn refusal(code: &str, status: u16) -> &'static str {
         _ if code.starts_with("Throttl") => "throttled",
         _ if code.starts_with("AccessDenied") => "denied",
         _ if status >= 500 => "unavailable",
+        _ if status < 300 => "unreadable answer",
         _ => "refused",
     }
 }
@@ -332,6 +333,7 @@ mod tests {
             ("ResourceNotFoundException", 400, "no table"),
             ("InternalServerError", 500, "unavailable"),
             ("", 503, "unavailable"),
+            ("", 200, "unreadable answer"),
             ("ValidationException", 400, "refused"),
         ] {
             assert_eq!(refusal(code, status), class, "{code}");

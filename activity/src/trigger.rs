@@ -227,10 +227,12 @@ mod tests {
             let expected = Reading::Unreadable { lacks, pool: pool.map(str::to_owned) };
             assert_eq!(read(event, false), expected, "{event}");
         };
-        for event in ["null", "[]", "1", "\"PostAuthentication_Authentication\"", "{", ""] {
+        for event in ["null", "1", "\"PostAuthentication_Authentication\"", "{", ""] {
             lacking(event, "form", None);
         }
-        lacking("{}", "triggerSource", None);
+        for event in ["{}", "[]"] {
+            lacking(event, "triggerSource", None);
+        }
         let changed = |change: fn(&mut Value)| {
             let mut event = event(AUTHENTICATION);
             change(&mut event);

@@ -1,12 +1,23 @@
-//! The dispatcher beside the Python function of the AWS article, which makes one unverified call: from
-//! process start to the first poll and to the first answer, processor time per warm event, peak memory.
+//! What a process costs until its first answer and after it: to the first poll and to the first answer,
+//! processor time per warm event, peak memory.
 //!
-//! Runs are interleaved; the figures are medians, and ratios of medians. Both speak to ministack.
+//! The dispatcher, beside the Python function of the AWS article, which makes one unverified call: runs are
+//! interleaved, the figures are medians, and ratios of medians. The sign-in recorder, beside its limits: its
+//! users wait for it. All speak to ministack.
 //!
-//! `cargo bench --profile dev --bench startup [-- ROUNDS]`: the dispatcher is built for release, the harness need not be
+//! `cargo bench --profile dev --bench startup [-- ROUNDS]`: the functions are built for release, the harness
+//! need not be
 
-use std::{process::Command, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+};
+use redress_activity::row;
 use redress_sandbox::findings::ControlFinding;
 use redress_tests::{
     background,
@@ -16,9 +27,10 @@ use redress_tests::{
     runtime_api::{Bootstrap, Function},
     venv::{self, Kind},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const WARM_EVENTS: usize = 50;
+const ACTIVITY_TABLE: &str = "redress-activity";
 
 fn main() {
     let rounds = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(15);
@@ -38,23 +50,101 @@ struct Figures {
 }
 
 async fn bench(rounds: usize) -> Result<()> {
+    let (dispatcher, recorder) = (build("dispatcher")?, build("sign-in-recorder")?);
+    let deployment = Deployment::start().await?;
+    bench_recorder(&deployment, &recorder, rounds).await?;
+    bench_dispatcher(&deployment, &dispatcher, rounds).await
+}
+
+/// Builds a function as it is deployed.
+fn build(name: &str) -> Result<PathBuf> {
     let built = Command::new("cargo")
-        .args(["build", "--release", "--bin", "dispatcher"])
+        .args(["build", "--release", "--bin", name])
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .status()
         .context(|| "cargo build".to_owned())?;
     if !built.success() {
-        return Err(Error::new("the dispatcher does not build".to_owned()));
+        return Err(Error::new(format!("`{name}` does not build")));
     }
-    let binary = target_dir().join("release/dispatcher");
-    let size = std::fs::metadata(&binary).context(|| "the binary".to_owned())?.len();
-    let deployment = Deployment::start().await?;
+    Ok(target_dir().join("release").join(name))
+}
+
+fn size(binary: &Path) -> Result<f64> {
+    Ok(mega(std::fs::metadata(binary).context(|| "the binary".to_owned())?.len()))
+}
+
+async fn bench_recorder(deployment: &Deployment, binary: &Path, rounds: usize) -> Result<()> {
+    make_activity_table(deployment).await?;
+    let mut figures = Figures::default();
+    for round in 0..rounds {
+        // Users of their own: each event is a read and a write.
+        let events: Vec<Value> = (0..=WARM_EVENTS).map(|number| sign_in(round, number)).collect();
+        let function = Bootstrap::new(binary)
+            .aws(deployment.ministack.url(), ACCOUNT, "secret")
+            .place(ACCOUNT, REGION)
+            .env("REDRESS_ACTIVITY_TABLE", ACTIVITY_TABLE)
+            .cold();
+        measure(function, &events, &mut figures).await?;
+    }
+    println!("sign-in-recorder, {rounds} rounds");
+    println!("{:<34} {:>11} {:>11}", "median", "measured", "limit");
+    for (name, unit, measured, limit) in [
+        ("process start to first poll", "ms", median(figures.first_poll), None),
+        ("process start to first answer", "ms", median(figures.first_answer), Some(40)),
+        ("processor time per warm event", "ms", median(figures.warm_cpu), None),
+        ("peak memory", "MiB", median(figures.memory), Some(25)),
+        ("binary", "MiB", size(binary)?, Some(8)),
+    ] {
+        let limit = limit.map_or_else(String::new, |limit| format!("{limit:>7} {unit}"));
+        println!("{name:<34} {measured:>7.2} {unit:<3} {limit}");
+    }
+    println!();
+    Ok(())
+}
+
+async fn make_activity_table(deployment: &Deployment) -> Result<()> {
+    let client = aws_sdk_dynamodb::Client::new(&deployment.aws);
+    let mut request =
+        client.create_table().table_name(ACTIVITY_TABLE).billing_mode(BillingMode::PayPerRequest);
+    for (name, kind) in [(row::POOL, KeyType::Hash), (row::SUB, KeyType::Range)] {
+        let key = KeySchemaElement::builder().attribute_name(name).key_type(kind).build();
+        let attribute = AttributeDefinition::builder()
+            .attribute_name(name)
+            .attribute_type(ScalarAttributeType::S)
+            .build()
+            .context(|| "key".to_owned())?;
+        request = request.attribute_definitions(attribute).key_schema(key.context(|| "key".to_owned())?);
+    }
+    request.send().await.context(|| "activity table".to_owned()).map(drop)
+}
+
+fn sign_in(round: usize, number: usize) -> Value {
+    json!({
+        "version": "1",
+        "region": REGION,
+        "userPoolId": "eu-west-1_AbC123dEf",
+        "userName": format!("user-{round}-{number}"),
+        "callerContext": { "awsSdkVersion": "aws-sdk-unknown-unknown", "clientId": "1example23456789" },
+        "triggerSource": "PostAuthentication_Authentication",
+        "request": {
+            "userAttributes": {
+                "sub": format!("0b7d5c1e-6a2f-4c55-{round:04}-{number:012}"),
+                "cognito:user_status": "CONFIRMED",
+                "email_verified": "true",
+            },
+            "newDeviceUsed": false,
+        },
+        "response": {},
+    })
+}
+
+async fn bench_dispatcher(deployment: &Deployment, binary: &Path, rounds: usize) -> Result<()> {
     let venv = venv::get(Kind::Baseline).await?;
 
     let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/baseline");
     let ours = || -> Result<Bootstrap> {
         Ok(deployment
-            .function_at(binary.clone())
+            .function_at(binary.to_owned())
             .env("REDRESS_LOG", "info")
             .env("AWS_ENDPOINT_URL", deployment.ministack.url())
             .env("AWS_ENDPOINT_URL_SECURITYHUB", deployment.hub_url()))
@@ -69,11 +159,11 @@ async fn bench(rounds: usize) -> Result<()> {
 
     let (mut rust, mut python) = (Figures::default(), Figures::default());
     for round in 0..rounds {
-        let events = events(&deployment, round).await?;
+        let events = events(deployment, round).await?;
         measure(ours()?.cold(), &events, &mut rust).await?;
         measure(theirs().cold(), &events, &mut python).await?;
     }
-    println!("{rounds} interleaved rounds; binary {:.1} MB", mega(size));
+    println!("dispatcher, {rounds} interleaved rounds; binary {:.1} MiB", size(binary)?);
     println!("{:<34} {:>10} {:>10} {:>8}", "median", "redress", "article", "ratio");
     for (name, unit, rust, python) in [
         ("process start to first poll", "ms", rust.first_poll, python.first_poll),
