@@ -5,8 +5,8 @@
 //! interleaved, the figures are medians, and ratios of medians. The sign-in recorder, beside its limits: its
 //! users wait for it. All speak to ministack.
 //!
-//! `cargo bench --profile dev --bench startup [-- ROUNDS]`: the functions are built for release, the harness
-//! need not be
+//! `cargo bench --profile dev --bench startup [-- [FUNCTION] [ROUNDS]]`: the functions are built for release,
+//! the harness need not be
 
 use std::{
     path::{Path, PathBuf},
@@ -29,12 +29,14 @@ use redress_tests::{
 };
 use serde_json::{Value, json};
 
+const FUNCTIONS: [&str; 2] = ["sign-in-recorder", "dispatcher"];
 const WARM_EVENTS: usize = 50;
 const ACTIVITY_TABLE: &str = "redress-activity";
 
 fn main() {
     let rounds = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(15);
-    let ended = background::block_on(bench(rounds)).and_then(|ended| ended);
+    let only = std::env::args().find(|argument| FUNCTIONS.contains(&argument.as_str()));
+    let ended = background::block_on(bench(rounds, only)).and_then(|ended| ended);
     if let Err(error) = ended {
         eprintln!("{error}");
         std::process::exit(1);
@@ -49,11 +51,21 @@ struct Figures {
     memory: Vec<f64>,
 }
 
-async fn bench(rounds: usize) -> Result<()> {
-    let (dispatcher, recorder) = (build("dispatcher")?, build("sign-in-recorder")?);
+async fn bench(rounds: usize, only: Option<String>) -> Result<()> {
+    let wanted = FUNCTIONS.into_iter().filter(|name| only.as_deref().is_none_or(|only| only == *name));
+    let mut binaries = Vec::new();
+    for name in wanted {
+        binaries.push((name, build(name)?));
+    }
     let deployment = Deployment::start().await?;
-    bench_recorder(&deployment, &recorder, rounds).await?;
-    bench_dispatcher(&deployment, &dispatcher, rounds).await
+    for (name, binary) in binaries {
+        if name == "dispatcher" {
+            bench_dispatcher(&deployment, &binary, rounds).await?;
+        } else {
+            bench_recorder(&deployment, &binary, rounds).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Builds a function as it is deployed.
