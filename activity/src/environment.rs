@@ -17,6 +17,10 @@ use aws_types::{
     SdkConfig,
     service_config::{LoadServiceConfig, ServiceConfigKey},
 };
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
 
 /// [Amazon's own roots](https://www.amazontrust.com/repository/), and the Starfield root that older chains
 /// end in: all that AWS's endpoints outside China need. Reading a system's whole bundle is a third of a
@@ -54,13 +58,26 @@ pub fn http_client(roots: &Roots) -> Result<SharedHttpClient, Unusable> {
     let pem = match roots {
         Roots::System => return Ok(builder.build_with_resolver(Resolver)),
         Roots::Amazon => AMAZON_ROOTS,
-        Roots::Pem(pem) => pem,
+        Roots::Pem(pem) => {
+            check(pem)?;
+            pem
+        }
     };
     let context = TlsContext::builder()
         .with_trust_store(TrustStore::empty().with_pem_certificate(pem))
         .build()
         .map_err(|error| Unusable::Certificates(error.to_string()))?;
     Ok(builder.tls_context(context).build_with_resolver(Resolver))
+}
+
+/// The HTTP client takes certificates unseen, and panics at the first connection where one of them is none.
+fn check(pem: &[u8]) -> Result<(), Unusable> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|error| Unusable::Certificates(error.to_string()))?;
+        roots.add(certificate).map_err(|error| Unusable::Certificates(error.to_string()))?;
+    }
+    if roots.is_empty() { Err(Unusable::Certificates("there are none".to_owned())) } else { Ok(()) }
 }
 
 /// The system's resolver, but that names below `localhost` are this machine, as
@@ -140,4 +157,30 @@ pub fn environment_credentials() -> Option<SharedCredentialsProvider> {
         "environment",
     );
     Some(SharedCredentialsProvider::new(credentials))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn certificates_are_looked_at_before_the_client_takes_them() {
+        assert_eq!(check(AMAZON_ROOTS), Ok(()));
+        let begin = "-----BEGIN CERTIFICATE-----\n";
+        let end = "-----END CERTIFICATE-----\n";
+        let broken = [
+            String::new(),
+            "no PEM".to_owned(),
+            format!("{begin}AAAA\n{end}"),
+            format!("{begin}?\n{end}"),
+            begin.to_owned(),
+            format!("{}{begin}AAAA\n{end}", String::from_utf8_lossy(AMAZON_ROOTS)),
+        ];
+        for pem in broken {
+            let made = http_client(&Roots::Pem(pem.clone().into_bytes()));
+            assert!(matches!(made, Err(Unusable::Certificates(_))), "{pem}");
+        }
+        http_client(&Roots::Amazon).unwrap();
+    }
 }

@@ -4,6 +4,16 @@
 //! event goes back as it came, in time: Cognito waits
 //! [five seconds](https://docs.aws.amazon.com/cognito/latest/developerguide/cognito-user-pools-working-with-lambda-triggers.html#important-lambda-considerations),
 //! and fails the sign-in when the answer is late or an error.
+//!
+//! | variable | meaning | without it |
+//! |---|---|---|
+//! | `REDRESS_ACTIVITY_TABLE` | the DynamoDB table; the function's role needs `GetItem` and `PutItem` on it | every sign-in is lost, and said to be |
+//! | `REDRESS_INTERVAL_MINUTES` | a row younger than this is not written again; `0` writes every time, and reads never | `60` |
+//! | `REDRESS_TTL_DAYS` | how long after a sign-in its row expires | `90` |
+//! | `REDRESS_COUNT_PASSWORD_RESET` | `on` or `off`: whether a password that was reset counts as a sign-in | `off` |
+//! | `REDRESS_CA_BUNDLE` | PEM file of certificate authorities, or `system` | Amazon's own |
+//!
+//! A value that can't be used is logged, and its default holds; without certificates every sign-in is lost.
 
 use std::{
     io::{self, Write as _},

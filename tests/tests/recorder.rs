@@ -411,6 +411,14 @@ async fn a_passing_fault_loses_nothing() {
         world.proxy.reset();
         function.kill().await;
     }
+    // A connection that died while the process was frozen: the second attempt has another.
+    world.forget().await;
+    let held = world.proxy.hold_before(nth("PutItem"));
+    let function = world.bootstrap().env("REDRESS_INTERVAL_MINUTES", "0").start().await.unwrap();
+    invoke(&function, &event).await;
+    assert!(world.row().await.is_some() && losses(&function).is_empty(), "{}", function.log());
+    drop(held);
+    world.proxy.reset();
     // A role that may only write, and a read that never ends: the write is made without it.
     world.forget().await;
     let every = || Target::Every("dynamodb".to_owned(), "GetItem".to_owned());
@@ -497,6 +505,7 @@ async fn without_a_configuration_users_sign_in_all_the_same() {
         (complete.clone().env("AWS_ACCESS_KEY_ID", ""), "AWS_ACCESS_KEY_ID"),
         (complete.clone().env("AWS_SECRET_ACCESS_KEY", ""), "AWS_ACCESS_KEY_ID"),
         (complete.clone().env("REDRESS_CA_BUNDLE", "/nonexistent"), "REDRESS_CA_BUNDLE"),
+        (complete.clone().env("REDRESS_CA_BUNDLE", "/dev/null"), "certificates"),
     ] {
         let function = bootstrap.start().await.unwrap();
         invoke(&function, &event).await;
