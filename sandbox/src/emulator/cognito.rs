@@ -78,9 +78,7 @@ impl Pools {
                 let all: Value = serde_json::from_slice(response.body()).unwrap_or_default();
                 return list_users(input, &all);
             }
-            "InitiateAuth" | "AdminInitiateAuth" | "RespondToAuthChallenge" => {
-                self.remember(request, input, &response).await;
-            }
+            "AdminInitiateAuth" | "AdminRespondToAuthChallenge" => self.remember(pool, input, &response),
             "SetUserPoolMfaConfig" => {
                 if let Some(settings) = locked(&self.settings).get_mut(pool) {
                     settings.insert("MfaConfiguration".to_owned(), input["MfaConfiguration"].clone());
@@ -173,8 +171,8 @@ impl Pools {
         Ok(respond(200, "application/x-amz-json-1.1", "{}".to_owned()))
     }
 
-    /// Keeps that a user has signed in.
-    async fn remember(&self, request: &Request, input: &Value, response: &Response<Bytes>) {
+    /// Keeps that a user has signed in. Users' own calls are not signed, so they don't come this far.
+    fn remember(&self, pool: &str, input: &Value, response: &Response<Bytes>) {
         let answer: Value = serde_json::from_slice(response.body()).unwrap_or_default();
         let name = ["AuthParameters", "ChallengeResponses"]
             .iter()
@@ -186,23 +184,7 @@ impl Pools {
             "CreationDate": Timestamp::now().as_second(),
             "EventResponse": "Pass",
         });
-        // Only admins say which pool they mean; for others the client is the pool's.
-        let mut pools: Vec<String> = locked(&self.settings).keys().cloned().collect();
-        if let Some(pool) = input["UserPoolId"].as_str() {
-            pools.retain(|known| known == pool);
-        } else {
-            let mut of = Vec::new();
-            for pool in pools {
-                let asked = json!({ "UserPoolId": pool, "ClientId": input["ClientId"] });
-                if self.ask(request, "DescribeUserPoolClient", &asked).await.is_ok() {
-                    of.push(pool);
-                }
-            }
-            pools = of;
-        }
-        for pool in pools {
-            locked(&self.sign_ins).entry((pool, name.to_owned())).or_default().push(event.clone());
-        }
+        locked(&self.sign_ins).entry((pool.to_owned(), name.to_owned())).or_default().push(event);
     }
 
     /// The sign-ins of a user, newest first; Cognito keeps them for pools with threat protection only.

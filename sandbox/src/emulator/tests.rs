@@ -657,6 +657,43 @@ async fn an_update_of_a_pool_resets_what_it_leaves_out() {
     assert_eq!(code(none), is("ResourceNotFoundException", 400));
 }
 
+#[tokio::test]
+async fn sign_ins_are_kept_for_pools_with_threat_protection() {
+    use aws_sdk_cognitoidentityprovider::types::{
+        AdvancedSecurityModeType, AuthFlowType, EventResponseType, EventType, UserPoolAddOnsType,
+    };
+    let emulator = Emulator::new();
+    let cognito = aws_sdk_cognitoidentityprovider::Client::new(&emulator.sdk_config(ACCOUNT, REGION));
+    let made = cognito.create_user_pool().pool_name("a").send().await.unwrap();
+    let pool = made.user_pool.unwrap().id.unwrap();
+    let client = cognito.create_user_pool_client().user_pool_id(&pool).client_name("app");
+    let client = client.send().await.unwrap().user_pool_client.unwrap().client_id.unwrap();
+    cognito.admin_create_user().user_pool_id(&pool).username("mary").send().await.unwrap();
+    let password = cognito.admin_set_user_password().user_pool_id(&pool).username("mary");
+    password.password("Hush-hush-1").permanent(true).send().await.unwrap();
+    let events = || cognito.admin_list_user_auth_events().user_pool_id(&pool).username("mary").send();
+    assert_eq!(code(events().await), is("UserPoolAddOnNotEnabledException", 400));
+
+    let on = UserPoolAddOnsType::builder().advanced_security_mode(AdvancedSecurityModeType::Audit);
+    let update = cognito.update_user_pool().user_pool_id(&pool).user_pool_add_ons(on.build().unwrap());
+    update.send().await.unwrap();
+    assert!(events().await.unwrap().auth_events().is_empty());
+    let sign_in = async |password: &str| {
+        let request = cognito.admin_initiate_auth().user_pool_id(&pool).client_id(&client);
+        let request = request.auth_flow(AuthFlowType::AdminUserPasswordAuth);
+        request.auth_parameters("USERNAME", "mary").auth_parameters("PASSWORD", password).send().await
+    };
+    assert!(sign_in("wrong").await.is_err());
+    sign_in("Hush-hush-1").await.unwrap();
+    let found = events().await.unwrap();
+    assert_eq!(found.auth_events().len(), 1);
+    let event = &found.auth_events()[0];
+    assert_eq!(event.event_type(), Some(&EventType::SignIn));
+    assert_eq!(event.event_response(), Some(&EventResponseType::Pass));
+    let nobody = cognito.admin_list_user_auth_events().user_pool_id(&pool).username("nobody").send().await;
+    assert_eq!(code(nobody), is("UserNotFoundException", 400));
+}
+
 fn text(value: &str) -> AttributeValue {
     AttributeValue::S(value.to_owned())
 }
