@@ -636,6 +636,21 @@ async fn what_is_no_expiry_changes_nothing() {
     assert!(world.dead.lock().unwrap().is_empty());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_backfill_in_between_does_not_make_a_user_older() {
+    let world = World::new("through: engine").await;
+    let user = world.user(&world.pool().await, "ada").await;
+    let last = seen(&user, world.days_ago(80));
+    world.write(&last).await;
+    let service = world.service();
+    let record = world.expire(&user).await;
+    world.write(&Row { signed_in: false, ..seen(&user, world.days_ago(400)) }).await;
+    world.deliver(&service, &[record]).await;
+    let row = world.row(&user).await.unwrap();
+    assert_eq!((row.seen, row.signed_in, row.phase), (last.seen, true, Some(Phase::NotYet)));
+    assert!(world.enabled(&user).await);
+}
+
 /// How many of these times lie within the fullest second.
 fn fullest_second(times: &[Timestamp]) -> usize {
     let mut times = times.to_vec();

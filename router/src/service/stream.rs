@@ -193,11 +193,9 @@ impl Service {
             Err(why) => return Ended::Dead(why),
         };
         let back = decide(&row, policy.as_ref(), &whose.event, at);
-        let back = match table.put_back(&back).await {
-            Ok(PutBack::Done) => back,
-            // It is this record's second time: whatever came after the first is gone on with.
-            Ok(PutBack::Exists(there)) if there.ring.as_deref() == Some(whose.event.as_str()) => *there,
-            Ok(PutBack::Exists(_)) => {
+        let back = match self.put_back(table, back, whose).await {
+            Ok(Some(back)) => back,
+            Ok(None) => {
                 info!(pool = whose.pool, sub = whose.sub, "seen since, or handled: nothing is done");
                 return Ended::Done;
             }
@@ -236,6 +234,31 @@ impl Service {
         }
         let says = Says::Inactive(policy.threshold(back.signed_in));
         self.follow(table, home, &back, done, through_finding.then_some(says), at).await
+    }
+
+    /// Puts a row back. `None`: the user was seen since.
+    async fn put_back(
+        &self,
+        table: &ActivityTable,
+        back: Row,
+        whose: &Whose,
+    ) -> Result<Option<Row>, redress_remediators::Error> {
+        match table.put_back(&back).await? {
+            PutBack::Done => Ok(Some(back)),
+            // It is this record's second time: whatever came after the first is gone on with.
+            PutBack::Exists(there) if there.ring.as_deref() == Some(whose.event.as_str()) => Ok(Some(*there)),
+            // A backfill took the user for one without a row, and knows less than the row that ran out.
+            PutBack::Exists(there) if there.since() < back.since() => {
+                if table.replace(&there, &back).await? {
+                    return Ok(Some(back));
+                }
+                Err(redress_remediators::Error::new(
+                    ErrorKind::Transient,
+                    "the row changes as it is put back",
+                ))
+            }
+            PutBack::Exists(_) => Ok(None),
+        }
     }
 
     /// Takes into the row what the engine found, and says what is left to do.
