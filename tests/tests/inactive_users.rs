@@ -17,7 +17,10 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
 use jiff::{SignedDuration, Timestamp};
-use redress_activity::row::{Phase, Row};
+use redress_activity::{
+    loss::Loss,
+    row::{Phase, Row},
+};
 use redress_remediators::{BoxFuture, Connection, Error, REGISTRY};
 use redress_router::{
     activity::ActivityTable,
@@ -29,7 +32,7 @@ use redress_router::{
     report::{Channels, Reporter},
     rules::{Mode, RuleSet},
     service::Service,
-    store::{Clock, Index, Store, memory::Memory},
+    store::{Clock, Index, Store, dynamodb::DynamoDb, memory::Memory},
 };
 use redress_sandbox::{
     emulator::{Call, Emulator, Fault},
@@ -111,7 +114,7 @@ fn seen(user: &User, at: Timestamp) -> Row {
 struct World {
     emulator: Emulator,
     hub: SecurityHub,
-    store: Arc<Memory>,
+    store: Arc<dyn Store>,
     rules: String,
     aws: SdkConfig,
     clock: Clock,
@@ -145,14 +148,15 @@ impl World {
         let begun = Instant::now();
         let passed = Arc::new(AtomicI64::new(0));
         let seconds = Arc::clone(&passed);
+        // The command line has the machine's clock: to it, nothing here is yet to come.
+        let start = Timestamp::now().round(jiff::Unit::Second).unwrap() - SignedDuration::from_hours(1);
         let clock: Clock = Arc::new(move || {
-            let start: Timestamp = "2026-11-23T00:00:00Z".parse().unwrap();
             start + SignedDuration::from_secs(seconds.load(Ordering::SeqCst)) + begun.elapsed()
         });
         let world = Self {
             emulator,
             hub,
-            store: Arc::default(),
+            store: Arc::new(Memory::default()),
             rules: rule(params),
             aws,
             clock,
@@ -161,29 +165,32 @@ impl World {
             events: AtomicUsize::new(0),
             denied: Arc::default(),
         };
-        world.make_table().await;
+        world.make_table(TABLE, &["userpool_id", "sub"]).await;
         world
     }
 
-    async fn make_table(&self) {
+    /// With state and records in tables, which the command line can reach as well.
+    async fn deployed(params: &str) -> Self {
+        let mut world = Self::new(params).await;
+        world.make_table("redress-state", &["key"]).await;
+        world.make_table("redress-audit", &["pk", "sk"]).await;
+        let (state, audit) = ("redress-state", "redress-audit");
+        world.store = Arc::new(DynamoDb::new(world.dynamodb(), state, audit, 400, Arc::clone(&world.clock)));
+        world
+    }
+
+    async fn make_table(&self, name: &str, keys: &[&str]) {
         let attribute = |name: &str| {
             let definition = AttributeDefinition::builder().attribute_name(name);
             definition.attribute_type(ScalarAttributeType::S).build().unwrap()
         };
-        let key = |name: &str, kind| {
-            KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap()
-        };
-        self.dynamodb()
-            .create_table()
-            .table_name(TABLE)
-            .billing_mode(BillingMode::PayPerRequest)
-            .attribute_definitions(attribute("userpool_id"))
-            .attribute_definitions(attribute("sub"))
-            .key_schema(key("userpool_id", KeyType::Hash))
-            .key_schema(key("sub", KeyType::Range))
-            .send()
-            .await
-            .unwrap();
+        let mut request =
+            self.dynamodb().create_table().table_name(name).billing_mode(BillingMode::PayPerRequest);
+        for (name, kind) in keys.iter().zip([KeyType::Hash, KeyType::Range]) {
+            let key = KeySchemaElement::builder().attribute_name(*name).key_type(kind).build().unwrap();
+            request = request.attribute_definitions(attribute(name)).key_schema(key);
+        }
+        request.send().await.unwrap();
     }
 
     fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
@@ -196,7 +203,7 @@ impl World {
 
     /// A process of the function.
     fn service(&self) -> Arc<Service> {
-        let store: Arc<dyn Store> = Arc::clone(&self.store) as _;
+        let store = Arc::clone(&self.store);
         let clock = Arc::clone(&self.clock);
         let cloudwatch = CloudWatch::new(aws_sdk_cloudwatch::Client::new(&self.aws), Arc::clone(&clock));
         let losses = Losses::new(Arc::new(cloudwatch), Arc::clone(&store), Arc::clone(&clock));
@@ -503,7 +510,7 @@ async fn nobody_is_disabled_on_account_of_a_sign_in_that_was_lost() {
     // Somebody looks after them: the next day's ring goes through.
     let clock = Arc::clone(&world.clock);
     let cloudwatch = CloudWatch::new(aws_sdk_cloudwatch::Client::new(&world.aws), Arc::clone(&clock));
-    let losses = Losses::new(Arc::new(cloudwatch), Arc::clone(&world.store) as _, clock);
+    let losses = Losses::new(Arc::new(cloudwatch), Arc::clone(&world.store), clock);
     let day = losses.days(&user.pool, world.days_ago(100)).await.unwrap().remove(0);
     assert_eq!(day.lost, 2);
     let accounted =
@@ -811,6 +818,8 @@ struct SignIn {
     ours: AtomicBool,
     let_in: Mutex<Option<Timestamp>>,
     written: AtomicBool,
+    /// Whether the recorder could not write.
+    lost: bool,
 }
 
 impl SignIn {
@@ -835,7 +844,12 @@ impl SignIn {
 
     async fn record(&self) {
         let Some(at) = *self.let_in.lock().unwrap() else { return };
-        if !self.written.swap(true, Ordering::SeqCst) {
+        if self.written.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        if self.lost {
+            self.world.emulator.count(ACCOUNT, REGION, &self.user.pool, at, 1);
+        } else {
             self.world.write(&seen(&self.user, at)).await;
         }
     }
@@ -862,6 +876,7 @@ async fn sign_ins_at_every_moment(params: &str) -> (usize, usize) {
                 ours: AtomicBool::new(false),
                 let_in: Mutex::default(),
                 written: AtomicBool::new(false),
+                lost: false,
             });
             let hook = Arc::clone(&sign_in);
             world.emulator.meanwhile(Some(Arc::new(move |_| Box::pin(Arc::clone(&hook).before_call()))));
@@ -1013,4 +1028,86 @@ async fn who_cannot_be_given_back_at_once_is_given_back_later() {
     let reasons: Vec<_> = world.records(&user).await.into_iter().filter_map(|record| record.reason).collect();
     assert!(reasons.iter().any(|why| why.contains("enabled again")), "{reasons:?}");
     assert!(world.store.scan("lease#").await.unwrap().is_empty());
+}
+
+/// `redress …` of somebody who may do everything.
+async fn redress(world: &World, args: &[&str]) -> redress::Exit {
+    let mut around = redress::Surroundings {
+        out: Box::new(std::io::sink()),
+        err: Box::new(std::io::stderr()),
+        input: Box::new(std::io::empty()),
+        out_in_colour: false,
+        in_is_terminal: false,
+        err_is_terminal: false,
+        aws: Some(world.aws.clone()),
+        sign_in_window: Some(Duration::ZERO),
+    };
+    let global = ["--deployment", "redress", "--activity-table", TABLE];
+    let args = ["redress"].iter().chain(args).chain(&global).map(Into::into);
+    redress::run(args, &mut around).await
+}
+
+/// The recorder could not write, and CloudWatch counts it, at once or when all is over. Whoever was let in is
+/// not left disabled once the recorder's log was read.
+#[tokio::test(start_paused = true)]
+async fn whoever_was_let_in_and_not_recorded_is_given_back() {
+    let folder = redress_tests::process::log_dir().unwrap();
+    let (mut at, mut let_in, mut given_back) = (0, 0, 0);
+    let mut moments = 1;
+    while at < moments {
+        for recorded in [at, at + 2, usize::MAX] {
+            let world = Arc::new(World::deployed("through: engine").await);
+            let user = world.user(&world.pool().await, "ada").await;
+            world.write(&seen(&user, world.days_ago(100))).await;
+            let record = world.expire(&user).await;
+            let sign_in = Arc::new(SignIn {
+                world: Arc::clone(&world),
+                user: user.clone(),
+                at,
+                recorded,
+                calls: AtomicUsize::new(0),
+                ours: AtomicBool::new(false),
+                let_in: Mutex::default(),
+                written: AtomicBool::new(false),
+                lost: true,
+            });
+            let hook = Arc::clone(&sign_in);
+            world.emulator.meanwhile(Some(Arc::new(move |_| Box::pin(Arc::clone(&hook).before_call()))));
+            let service = world.service();
+            world.deliver(&service, &[record]).await;
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            world.emulator.meanwhile(None);
+            moments = moments.max(sign_in.calls.load(Ordering::SeqCst));
+            let came = *sign_in.let_in.lock().unwrap();
+            let Some(came) = came else {
+                assert!(!world.enabled(&user).await, "call {at}");
+                continue;
+            };
+            let_in += 1;
+            given_back += usize::from(!world.enabled(&user).await);
+            let log = folder.join(format!("{}.log", uuid::Uuid::new_v4()));
+            let loss = Loss {
+                pool: user.pool.clone(),
+                sub: user.sub.clone(),
+                at: came,
+                trigger: "TokenGeneration_RefreshTokens".to_owned(),
+                signed_in: true,
+            };
+            std::fs::write(&log, loss.line("throttled") + "\n").unwrap();
+            let args = ["cognito", "reconcile", &user.pool, "--log", &log.display().to_string(), "--yes"];
+            assert_eq!(redress(&world, &args).await, redress::Exit::Done, "call {at}, lost at {recorded}");
+            assert!(world.enabled(&user).await, "call {at}, lost at {recorded}");
+            world.pass(1);
+            let row = world.row(&user).await.unwrap();
+            assert!(row.since() >= came.round(jiff::Unit::Second).unwrap() - SignedDuration::from_secs(1));
+            if row.ttl.is_some_and(|ttl| ttl <= world.now().as_second()) {
+                let record = world.expire(&user).await;
+                world.deliver(&service, &[record]).await;
+            }
+            assert!(world.enabled(&user).await, "call {at}, lost at {recorded}");
+        }
+        at += 1;
+    }
+    println!("{let_in} let in without a record, {given_back} of them given back by reconcile");
+    assert!(let_in > 20 && given_back > 0, "{let_in} {given_back}");
 }
