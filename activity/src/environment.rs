@@ -19,6 +19,7 @@ use aws_types::{
 };
 use rustls::{
     RootCertStore,
+    crypto::aws_lc_rs,
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
@@ -78,6 +79,17 @@ fn check(pem: &[u8]) -> Result<(), Unusable> {
         roots.add(certificate).map_err(|error| Unusable::Certificates(error.to_string()))?;
     }
     if roots.is_empty() { Err(Unusable::Certificates("there are none".to_owned())) } else { Ok(()) }
+}
+
+/// Draws the first of the random numbers that TLS needs.
+///
+/// AWS-LC seeds itself from the [jitter of the processor](https://github.com/aws/aws-lc/tree/main/third_party/jitterentropy)
+/// besides the system's source, which takes 20 ms of a whole processor. A function has but
+/// [a share of one](https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html), a fourteenth at
+/// 128 MB, as soon as it has started.
+pub fn seed() {
+    // Without random numbers the first connection fails, and says so.
+    let _ = aws_lc_rs::default_provider().secure_random.fill(&mut [0]);
 }
 
 /// The system's resolver, but that names below `localhost` are this machine, as

@@ -33,7 +33,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
-    environment::{Roots, function_config, variable},
+    environment::{Roots, function_config, seed, variable},
     loss::{Loss, unreadable},
     memory::{Known, Memory},
     row::{self, Row},
@@ -233,6 +233,10 @@ fn client() -> Result<Client, String> {
         }
     };
     let config = function_config(&roots, timeouts, retries).map_err(|error| error.to_string())?;
+    // An emulator may do without TLS.
+    if config.endpoint_url().is_none_or(|url| !url.starts_with("http:")) {
+        seed();
+    }
     Ok(Client::new(&config))
 }
 

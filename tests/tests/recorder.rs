@@ -4,7 +4,8 @@
 
 use std::{
     net::TcpListener,
-    path::Path,
+    path::{Path, PathBuf},
+    sync::OnceLock,
     time::{Duration, SystemTime},
 };
 
@@ -57,7 +58,8 @@ fn changed(name: &str, change: impl FnOnce(&mut Value)) -> String {
 }
 
 fn bootstrap(endpoint: &str) -> Bootstrap {
-    Bootstrap::new(binary("sign-in-recorder").unwrap())
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    Bootstrap::new(BINARY.get_or_init(|| binary("sign-in-recorder").unwrap()))
         .name("sign-in-recorder")
         .place(ACCOUNT, REGION)
         .timeout(Duration::from_secs(5))
