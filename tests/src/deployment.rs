@@ -84,7 +84,14 @@ impl Deployment {
     /// # Errors
     /// Where a part does not start.
     pub async fn start_with(options: Options) -> Result<Self> {
-        let ministack = options.account(ACCOUNT).region(REGION).start().await?;
+        Self::around(options.account(ACCOUNT).region(REGION).start().await?, &[]).await
+    }
+
+    /// Starts everything around this ministack, with services that are elsewhere, by the name in a signature.
+    ///
+    /// # Errors
+    /// Where a part does not start.
+    pub async fn around(ministack: Ministack, elsewhere: &[(&str, String)]) -> Result<Self> {
         let hub = SecurityHub::new();
         let handler = hub.clone();
         let hub_server = serve::Server::start(move |request: http::Request<bytes::Bytes>| {
@@ -101,9 +108,12 @@ impl Deployment {
         };
         let queue = Queue::new(settings);
         let queue_server = queue.serve()?;
-        let upstreams = Upstreams::to(ministack.url())
+        let mut upstreams = Upstreams::to(ministack.url())
             .service("securityhub", hub_server.url())
             .service("sqs", queue_server.url());
+        for (service, url) in elsewhere {
+            upstreams = upstreams.service(*service, url);
+        }
         let proxy = HoldProxy::start(upstreams)?;
         let aws = sdk_config(ministack.url(), ACCOUNT);
         let deployment = Self { ministack, hub, queue, proxy, aws, servers: (hub_server, queue_server) };

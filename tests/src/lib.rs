@@ -3,6 +3,7 @@
 
 pub mod aws_call;
 pub mod background;
+pub mod cognito_local;
 pub mod deployment;
 pub mod error;
 pub mod hold_proxy;
@@ -10,7 +11,9 @@ pub mod http1;
 pub mod microburst;
 pub mod ministack;
 pub mod moto;
+pub mod node;
 pub mod process;
 pub mod runtime_api;
 pub mod sqs_poller;
+pub mod stream;
 pub mod venv;

@@ -3,12 +3,13 @@
 //! [`Options::auth`] enforces IAM policies. A 12-digit access key is the root of that account, and `test` that
 //! of the default account, whatever the secret; an unsigned `GET /` is answered even then.
 
-use std::time::Duration;
+use std::{collections::HashMap, path::Path, process::Command, time::Duration};
 
 use bytes::Bytes;
 use http::Request;
 
 use crate::{
+    background,
     error::{Context, Error, Result},
     http1,
     process::{Process, Program, free_port},
@@ -20,6 +21,22 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(3);
 /// Another process may take the free port first.
 const TRIES: usize = 3;
+
+/// The test has no client for Lambda, and no writer of ZIP files: Python has both.
+const CREATE_FUNCTION: &str = r#"
+import io, json, sys, zipfile, boto3
+url, region, name, program, environment = sys.argv[1:]
+package = io.BytesIO()
+with zipfile.ZipFile(package, "w") as archive:
+    bootstrap = zipfile.ZipInfo("bootstrap")
+    bootstrap.external_attr = 0o755 << 16
+    archive.writestr(bootstrap, open(program, "rb").read())
+client = boto3.client("lambda", endpoint_url=url, region_name=region, aws_access_key_id="test",
+                      aws_secret_access_key="test")
+client.create_function(FunctionName=name, Runtime="provided.al2023", Handler="bootstrap", Timeout=5,
+                       Role="arn:aws:iam::123456789012:role/function", Code={"ZipFile": package.getvalue()},
+                       Environment={"Variables": json.loads(environment)})
+"#;
 
 /// How to start it.
 #[derive(Clone, Debug)]
@@ -122,6 +139,30 @@ impl Ministack {
     /// Its process: log, usage, signals.
     pub fn process(&self) -> &Process {
         &self.process
+    }
+
+    /// Makes a function of a program, which it runs as `bootstrap`. Its clients call back to this emulator, and
+    /// its output goes to the log group `/aws/lambda/NAME`.
+    ///
+    /// # Errors
+    /// Where it is refused.
+    pub async fn create_function(
+        &self,
+        name: &str,
+        program: &Path,
+        region: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<()> {
+        let venv = venv::get(Kind::EndToEnd).await?;
+        let environment: HashMap<_, _> =
+            environment.iter().copied().chain([("AWS_ENDPOINT_URL", self.url.as_str())]).collect();
+        let mut python = Command::new(venv.program("python"));
+        python
+            .args(["-c", CREATE_FUNCTION, &self.url, region, name])
+            .arg(program)
+            .arg(serde_json::json!(environment).to_string());
+        let what = format!("make the function `{name}`");
+        background::blocking(move || venv::run(&what, &mut python)).await
     }
 
     /// Forgets everything: all accounts, all services.

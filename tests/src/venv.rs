@@ -70,26 +70,32 @@ pub fn make(dir: &Path, requirements: &Path) -> Result<Venv> {
     // The path is part of it: scripts in a moved environment point to where it was.
     let stamp = format!("{python}\n{}\n{wanted}", dir.display());
     let venv = Venv { dir: dir.to_owned() };
+    made_once(dir, &stamp, || {
+        run("make a Python environment", Command::new("python3").args(["-m", "venv", "--clear"]).arg(dir))?;
+        let mut pip = Command::new(venv.program("python"));
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"])
+            .arg(requirements);
+        run(&format!("install `{}`", requirements.display()), &mut pip)
+    })?;
+    Ok(venv)
+}
+
+/// Makes a directory, unless it was made from what `stamp` says. One process makes it, the others wait.
+pub(crate) fn made_once(dir: &Path, stamp: &str, make: impl FnOnce() -> Result<()>) -> Result<()> {
     let fresh = || fs::read_to_string(dir.join(STAMP)).is_ok_and(|found| found == stamp);
     if fresh() {
-        return Ok(venv);
+        return Ok(());
     }
-
     let parent = dir.parent().context(|| format!("`{}` has no parent", dir.display()))?;
     fs::create_dir_all(parent).context(|| format!("can't make `{}`", parent.display()))?;
     let lock = dir.with_extension("lock");
     let lock = File::create(&lock).context(|| format!("can't make `{}`", lock.display()))?;
     lock.lock().context(|| format!("can't lock `{}`", dir.display()))?;
     if fresh() {
-        return Ok(venv);
+        return Ok(());
     }
-    run("make a Python environment", Command::new("python3").args(["-m", "venv", "--clear"]).arg(dir))?;
-    let mut pip = Command::new(venv.program("python"));
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"])
-        .arg(requirements);
-    run(&format!("install `{}`", requirements.display()), &mut pip)?;
-    fs::write(dir.join(STAMP), &stamp).context(|| format!("can't write to `{}`", dir.display()))?;
-    Ok(venv)
+    make()?;
+    fs::write(dir.join(STAMP), stamp).context(|| format!("can't write to `{}`", dir.display()))
 }
 
 /// The version of `python3` on PATH, if it is new enough.
@@ -112,7 +118,7 @@ fn find_python() -> Result<String> {
     }
 }
 
-fn run(what: &str, command: &mut Command) -> Result<()> {
+pub(crate) fn run(what: &str, command: &mut Command) -> Result<()> {
     let output = command.output().context(|| format!("can't {what}"))?;
     if output.status.success() {
         return Ok(());
