@@ -23,7 +23,7 @@ const SHORTEST_SESSION: i32 = 900;
 /// # Errors
 /// Where the certificates can't be used.
 pub fn http_client(roots: &Roots) -> Result<SharedHttpClient> {
-    environment::http_client(roots).map_err(unusable)
+    environment::http_client(roots).map_err(|error| unusable(&error))
 }
 
 /// A Lambda function's configuration: what its environment says, and nothing else.
@@ -31,10 +31,10 @@ pub fn http_client(roots: &Roots) -> Result<SharedHttpClient> {
 /// # Errors
 /// Without a Region or credentials, or where the certificates can't be used.
 pub fn function_config(roots: &Roots) -> Result<SdkConfig> {
-    environment::function_config(roots, timeouts(), retries()).map_err(unusable)
+    environment::function_config(roots, timeouts(), retries()).map_err(|error| unusable(&error))
 }
 
-fn unusable(error: Unusable) -> Error {
+fn unusable(error: &Unusable) -> Error {
     Error::new(ErrorKind::Invalid, error.to_string())
 }
 
