@@ -221,7 +221,8 @@ impl World {
             settings: Settings { ceiling: Mode::Apply, ..Settings::default() },
             clock,
         };
-        let reporter = Reporter::new(self.aws.clone(), Channels { findings: true, bus: None });
+        let reporter =
+            Reporter::new(self.aws.clone(), Channels { findings: true, bus: Some("default".to_owned()) });
         let config = Config::read(&|name| {
             Ok((name == "REDRESS_DEAD_LETTER_URL")
                 .then(|| "https://sqs.eu-west-1.amazonaws.com/1/dead".to_owned()))
@@ -393,7 +394,7 @@ fn image(item: &HashMap<String, AttributeValue>) -> Value {
 #[tokio::test(start_paused = true)]
 async fn a_finding_leads_to_the_user_and_is_closed_when_that_is_settled() {
     let world = World::new("").await;
-    let user = world.user(&world.pool().await, "ada").await;
+    let user = world.user(&world.pool().await, "wilhelmina").await;
     let first = seen(&user, world.days_ago(100));
     world.write(&first).await;
     let service = world.service();
@@ -403,7 +404,7 @@ async fn a_finding_leads_to_the_user_and_is_closed_when_that_is_settled() {
     // A finding and a row that is due; nobody is disabled yet.
     let finding = world.finding(&user).unwrap();
     assert_eq!(finding["Compliance"]["Status"], "FAILED");
-    assert!(!finding.to_string().contains("ada"), "{finding}");
+    assert!(!finding.to_string().contains("wilhelmina"), "{finding}");
     assert_eq!(world.row(&user).await.unwrap().phase, Some(Phase::Due));
     assert!(world.enabled(&user).await);
     assert_eq!(world.stages(&user).await, []);
@@ -458,7 +459,7 @@ async fn a_finding_leads_to_the_user_and_is_closed_when_that_is_settled() {
 #[tokio::test(start_paused = true)]
 async fn through_the_engine_security_hub_hears_nothing() {
     let world = World::new("through: engine").await;
-    let user = world.user(&world.pool().await, "ada").await;
+    let user = world.user(&world.pool().await, "wilhelmina").await;
     world.write(&seen(&user, world.days_ago(91))).await;
     let service = world.service();
     let record = world.expire(&user).await;
@@ -469,13 +470,13 @@ async fn through_the_engine_security_hub_hears_nothing() {
     assert!(world.finding(&user).is_none());
     assert!(world.emulator.calls().iter().all(|call| call.service != "securityhub"));
     let text = serde_json::to_string(&world.records(&user).await).unwrap();
-    assert!(!text.contains("ada"), "{text}");
+    assert!(!text.contains("wilhelmina"), "{text}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_is_warned_hears_of_it_before() {
     let world = World::new("through: engine, warn_days: 7").await;
-    let user = world.user(&world.pool().await, "ada").await;
+    let user = world.user(&world.pool().await, "wilhelmina").await;
     world.write(&seen(&user, world.days_ago(83))).await;
     let service = world.service();
     let record = world.expire(&user).await;
@@ -485,6 +486,13 @@ async fn who_is_warned_hears_of_it_before() {
     assert_eq!(row.ttl.unwrap() - row.seen.as_second(), 90 * DAY);
     assert_eq!(world.stages(&user).await, [Stage::Waiting]);
     assert!(world.enabled(&user).await);
+    // One event, for whoever writes to users: it says who, and until when, and nothing else of the user.
+    let events = world.emulator.events();
+    assert_eq!(events.len(), 1);
+    let told = events[0].detail.to_string();
+    let until = (row.seen + SignedDuration::from_secs(90 * DAY)).strftime("%Y-%m-%d").to_string();
+    assert!(told.contains(&user.sub) && told.contains(&user.pool) && told.contains(&until), "{told}");
+    assert!(!told.contains("wilhelmina"), "{told}");
     world.pass(7);
     let record = world.expire(&user).await;
     world.deliver(&service, &[record]).await;

@@ -131,9 +131,10 @@ impl Remediator for DisableUser {
             ));
         }
         if !ask.by_person && schedule.disable_at > at {
-            let why = match schedule.warn_at {
-                Some(_) => "it is announced before",
-                None => "it is announced, or within its days of grace",
+            let why = match (schedule.warn_at, policy.warn_days) {
+                (Some(_), _) => "to be announced first",
+                (None, 0) => "within its days of grace",
+                (None, _) => "to be disabled then, unless it is seen",
             };
             let until = schedule.disable_at;
             return Plan::Wait { until, why: format!("last seen {since}; {why}") };

@@ -372,7 +372,8 @@ impl Service {
 
 /// The finding that the user of this row would have: what rules are matched with.
 fn candidate(home: &Home, row: &Row, at: Timestamp) -> Result<Finding, String> {
-    let text = Inactive::new(home, row, Says::Inactive(jiff::SignedDuration::ZERO), at).asff().to_string();
+    let text =
+        Inactive::new(home, row, Says::Inactive(at.duration_since(row.since())), at).asff().to_string();
     let mut decoded = decode_many(text.as_bytes()).map_err(|invalid| invalid.to_string())?;
     match decoded.pop() {
         Some(Decoded::Finding(finding)) => {
