@@ -3,6 +3,8 @@
 //! from outside: from the user pool, the tables, Security Hub, the outcome queue.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+use std::{path::PathBuf, time::Duration};
+
 use aws_sdk_cognitoidentityprovider::types::{AttributeType, AuthFlowType, ExplicitAuthFlowsType};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
@@ -17,7 +19,9 @@ use redress_router::audit::Stage;
 use redress_tests::{
     cognito_local::{self, CognitoLocal},
     deployment::{ACCOUNT, AUDIT_TABLE, Deployment, REGION, STATE_TABLE, binary, sdk_config},
+    hold_proxy::Target,
     ministack::{self, Ministack},
+    process::{Program, log_dir},
     runtime_api::{Function, Outcome},
     stream::{Change, Item, Stream, batch},
 };
@@ -168,12 +172,9 @@ impl World {
 
     /// The dispatcher, with a window that is long enough for emulators of this machine.
     async fn dispatcher(&self) -> Function {
-        let rules = redress_tests::process::log_dir().unwrap();
-        let rules = rules.join(format!("rules-{}.yaml", uuid::Uuid::new_v4()));
-        std::fs::write(&rules, RULES).unwrap();
         let function = self.deployment.function().unwrap();
         let function = function
-            .env("REDRESS_RULES", rules)
+            .env("REDRESS_RULES", rules_file())
             .env("REDRESS_ACTIVITY_TABLE", TABLE)
             .env("REDRESS_SIGN_IN_WINDOW_SECONDS", "1");
         function.start().await.unwrap()
@@ -181,6 +182,35 @@ impl World {
 
     fn finding_id(&self) -> String {
         format!("redress/inactive-user/{}/{}", self.pool, self.sub)
+    }
+
+    fn user_key(&self) -> String {
+        format!("aws/{ACCOUNT}/{REGION}/CognitoUser/{}/{}", self.pool, self.sub)
+    }
+
+    async fn stages(&self, run: &str) -> Vec<Stage> {
+        let records = self.deployment.records(run).await.unwrap();
+        records.iter().map(|record| record.stage).collect()
+    }
+
+    /// What the command line says: the real program, with the function's settings.
+    async fn redress(&self, args: &[&str]) -> String {
+        let process = Program::new("redress", binary("redress").unwrap())
+            .bare()
+            .args(args)
+            .env("AWS_ENDPOINT_URL", self.deployment.proxy.url())
+            .env("AWS_REGION", REGION)
+            .env("AWS_ACCESS_KEY_ID", ACCOUNT)
+            .env("AWS_SECRET_ACCESS_KEY", "secret")
+            .env("REDRESS_RULES", rules_file())
+            .env("REDRESS_STATE_TABLE", STATE_TABLE)
+            .env("REDRESS_AUDIT_TABLE", AUDIT_TABLE)
+            .env("REDRESS_ACTIVITY_TABLE", TABLE)
+            .start()
+            .unwrap();
+        let status = process.wait().await;
+        assert!(status.success(), "{status}: {}", process.log());
+        process.log()
     }
 
     /// Hands the function all events that Security Hub has sent since.
@@ -212,13 +242,18 @@ impl World {
         let deployment = &self.deployment;
         let mut told = vec![
             ("the dispatcher's log", function.log()),
-            ("the recorder's log", self.log_of(RECORDER).await),
-            ("the state table", self.content_of(STATE_TABLE).await),
             ("the audit table", self.content_of(AUDIT_TABLE).await),
             ("the outcome events", json!(outcomes).to_string()),
-            ("the dead letters", format!("{:?}", deployment.queue.dead_letters())),
             ("the finding", deployment.hub.finding(&self.finding_id()).unwrap().to_string()),
         ];
+        for (place, text) in &told {
+            assert!(text.contains(&self.sub), "{place} does not say who it was: {text}");
+        }
+        told.extend([
+            ("the recorder's log", self.log_of(RECORDER).await),
+            ("the state table", self.content_of(STATE_TABLE).await),
+            ("the dead letters", format!("{:?}", deployment.queue.dead_letters())),
+        ]);
         for call in deployment.proxy.calls() {
             let body = call.text();
             let may = call.aws.service == "cognito-idp" || body.contains(&format!("\"{TABLE}\""));
@@ -227,12 +262,22 @@ impl World {
             }
         }
         for (place, text) in told {
-            let text = text.to_lowercase();
-            assert!(!text.is_empty(), "{place} is empty");
-            for word in PRIVATE {
-                assert!(!text.contains(word), "{place} has `{word}`: {text}");
-            }
+            discreet(place, &text);
         }
+    }
+}
+
+fn rules_file() -> PathBuf {
+    let path = log_dir().unwrap().join(format!("rules-{}.yaml", uuid::Uuid::new_v4()));
+    std::fs::write(&path, RULES).unwrap();
+    path
+}
+
+/// There is no word of the user in it.
+fn discreet(place: &str, text: &str) {
+    let text = text.to_lowercase();
+    for word in PRIVATE {
+        assert!(!text.contains(word), "{place} has `{word}`: {text}");
     }
 }
 
@@ -276,9 +321,8 @@ async fn handled(function: &Function, event: &Value) {
     assert_eq!(body, json!({ "batchItemFailures": [] }), "{}", function.log());
 }
 
-#[tokio::test]
-async fn an_inactive_user_is_seen_disabled_and_given_back() {
-    let world = World::start(RECORDER).await;
+/// From the sign-in to the user who is disabled. Says which run it was, and what was told of it.
+async fn seen_and_disabled(world: &World, function: &Function) -> (String, Vec<Value>) {
     let deployment = &world.deployment;
     let begun = Timestamp::now();
     world.sign_in().await;
@@ -295,8 +339,7 @@ async fn an_inactive_user_is_seen_disabled_and_given_back() {
     assert!(["PostAuthentication_Authentication", "TokenGeneration_Authentication"].contains(&&*trigger));
 
     // It runs out: there is a finding, and as yet nothing else.
-    let function = world.dispatcher().await;
-    handled(&function, &world.expire(&aged(&recorded, 100)).await).await;
+    handled(function, &world.expire(&aged(&recorded, 100)).await).await;
     let finding = deployment.hub.finding(&world.finding_id()).unwrap();
     assert_eq!(finding["GeneratorId"], "redress.cognito-inactive-user");
     assert_eq!(finding["Compliance"]["Status"], "FAILED");
@@ -304,50 +347,111 @@ async fn an_inactive_user_is_seen_disabled_and_given_back() {
     assert!(world.enabled().await);
 
     // The finding comes back as an event: the user is disabled.
-    world.deliver(&function).await;
+    world.deliver(function).await;
     assert!(!world.enabled().await, "{}", function.log());
-    let user = format!("aws/{ACCOUNT}/{REGION}/CognitoUser/{}/{}", world.pool, world.sub);
-    let runs = deployment.runs(&user).await.unwrap();
+    let runs = deployment.runs(&world.user_key()).await.unwrap();
     let verified: Vec<_> = runs.iter().filter(|run| run.stage == Stage::Verified).collect();
     assert_eq!(verified.len(), 1, "{runs:?}");
-    let run = &verified[0].run;
-    let stages: Vec<Stage> =
-        deployment.records(run).await.unwrap().iter().map(|record| record.stage).collect();
-    assert_eq!(stages, [Stage::Intent, Stage::Verified]);
+    let run = verified[0].run.clone();
+    assert_eq!(world.stages(&run).await, [Stage::Intent, Stage::Verified]);
     let row = world.row().await;
-    assert_eq!((row.phase, row.run.as_ref(), row.ttl), (Some(Phase::Disabled), Some(run), None));
+    assert_eq!((row.phase, row.run.as_ref(), row.ttl), (Some(Phase::Disabled), Some(&run), None));
     let finding = deployment.hub.finding(&world.finding_id()).unwrap();
     let note = finding["Note"]["Text"].as_str().unwrap();
-    assert!(note.contains(run), "{note}");
+    assert!(note.contains(&run), "{note}");
     assert_eq!(finding["UserDefinedFields"]["redress_outcome"], "verified");
-    let mut outcomes = deployment.outcomes().await.unwrap();
-    let of_run: Vec<&Value> =
-        outcomes.iter().filter(|event| event["detail"]["command_uid"] == json!(run)).collect();
-    assert_eq!(of_run.len(), 1, "{outcomes:?}");
+    let outcomes = deployment.outcomes().await.unwrap();
+    let of_run = outcomes.iter().filter(|event| event["detail"]["command_uid"] == json!(run));
+    assert_eq!(of_run.count(), 1, "{outcomes:?}");
 
-    // What the write-back brings about, and the same expiry again, change nothing.
-    world.deliver(&function).await;
-    assert_eq!(deployment.runs(&user).await.unwrap().len(), runs.len());
+    // What the write-back brings about changes nothing.
+    world.deliver(function).await;
+    assert_eq!(deployment.runs(&world.user_key()).await.unwrap().len(), runs.len());
+    (run, outcomes)
+}
 
-    // A person gives the user back.
-    let undo = deployment.hub.custom_action("RedressUndo", &[&world.finding_id()]).unwrap().remove(0);
-    assert!(function.invoke(&undo).await.unwrap().succeeded(), "{}", function.log());
+/// The user is enabled and has its days anew: the next batch leaves it alone, though the last sign-in is as
+/// long ago as before.
+async fn given_back_for_good(world: &World, function: &Function, begun: Timestamp) {
     assert!(world.enabled().await, "{}", function.log());
     let row = world.row().await;
     assert!(row.phase.is_none() && row.restored.is_some_and(|at| at >= begun), "{row:?}");
+    assert!(row.seen < begun - DAY * 99, "{row:?}");
     assert!(row.ttl.is_some(), "it rings again");
 
-    // The next batch does not disable it, though the last sign-in is as long ago as before.
     let item = world.item().await.unwrap();
-    handled(&function, &world.expire(&item).await).await;
-    world.deliver(&function).await;
+    handled(function, &world.expire(&item).await).await;
+    world.deliver(function).await;
     assert!(world.enabled().await, "{}", function.log());
     let row = world.row().await;
     assert_eq!(row.phase, Some(Phase::NotYet));
     assert!(row.ttl.is_some_and(|ttl| ttl > (begun + DAY * 89).as_second()), "{row:?}");
+}
 
-    outcomes.extend(deployment.outcomes().await.unwrap());
+#[tokio::test]
+async fn an_inactive_user_is_disabled_and_given_back_by_a_custom_action() {
+    let world = World::start(RECORDER).await;
+    let function = world.dispatcher().await;
+    let begun = Timestamp::now();
+    let (run, mut outcomes) = seen_and_disabled(&world, &function).await;
+    let undo = world.deployment.hub.custom_action("RedressUndo", &[&world.finding_id()]).unwrap().remove(0);
+    assert!(function.invoke(&undo).await.unwrap().succeeded(), "{}", function.log());
+    given_back_for_good(&world, &function, begun).await;
+    let finding = world.deployment.hub.finding(&world.finding_id()).unwrap();
+    assert_eq!(finding["UserDefinedFields"]["redress_outcome"], "undone", "{finding}");
+    assert!(!finding["Note"]["Text"].as_str().unwrap().contains(&run), "{finding}");
+    outcomes.extend(world.deployment.outcomes().await.unwrap());
     world.tells_nobody(&function, &outcomes).await;
+}
+
+#[tokio::test]
+async fn an_inactive_user_is_disabled_and_given_back_on_the_command_line() {
+    let world = World::start(RECORDER).await;
+    let function = world.dispatcher().await;
+    let begun = Timestamp::now();
+    let (_, mut outcomes) = seen_and_disabled(&world, &function).await;
+    // By name, as somebody at a help desk knows the user.
+    let restore = ["cognito", "restore", USERNAME, "--pool", &world.pool, "--yes"];
+    let said = world.redress(&restore).await;
+    given_back_for_good(&world, &function, begun).await;
+    assert!(said.contains(&world.sub), "{said}");
+    outcomes.extend(world.deployment.outcomes().await.unwrap());
+    world.tells_nobody(&function, &outcomes).await;
+    discreet("the command line", &said);
+    // Once is enough.
+    let again = world.redress(&restore).await;
+    assert!(again.contains("is enabled"), "{again}");
+}
+
+#[tokio::test]
+async fn who_signs_in_while_it_is_disabled_is_enabled_again() {
+    let world = World::start(EAGER_RECORDER).await;
+    let function = world.dispatcher().await;
+    world.sign_in().await;
+    let recorded = world.item().await.unwrap();
+    handled(&function, &world.expire(&aged(&recorded, 100)).await).await;
+    // All is decided, and the call is on its way.
+    let disable = Target::Nth("cognito-idp".to_owned(), "AdminDisableUser".to_owned(), 1);
+    let hold = world.deployment.proxy.hold_before(disable);
+    let events = world.deployment.hub.events();
+    assert_eq!(events.len(), 1, "{events:?}");
+    let invoked = tokio::spawn({
+        let (function, event) = (function.clone(), events[0].clone());
+        async move { function.invoke(&event).await }
+    });
+    let held = hold.reached(Duration::from_secs(20)).await.unwrap();
+    world.sign_in().await;
+    held.release();
+    let answer = invoked.await.unwrap().unwrap();
+    assert!(answer.succeeded(), "{answer:?}\n{}", function.log());
+
+    let calls = world.deployment.proxy.actions();
+    let count = |action: &str| calls.iter().filter(|call| *call == action).count();
+    let counted = (count("cognito-idp:AdminDisableUser"), count("cognito-idp:AdminEnableUser"));
+    assert_eq!(counted, (1, 1), "{calls:?}");
+    assert!(world.enabled().await, "{}", function.log());
+    let row = world.row().await;
+    assert!(row.phase.is_none() && row.run.is_none(), "{row:?}");
 }
 
 #[tokio::test]
@@ -392,9 +496,7 @@ async fn what_is_no_expiry_is_left_alone_and_the_log_says_why() {
         let told = log.lines().any(|line| line.contains(why) && line.contains(&world.sub));
         assert!(told, "{change:?}: {log}");
     }
-    for word in PRIVATE {
-        assert!(!log.contains(word), "{log}");
-    }
+    discreet("the dispatcher's log", &log);
 }
 
 #[tokio::test]
@@ -408,7 +510,5 @@ async fn a_sign_in_succeeds_though_its_record_is_lost() {
     for loss in losses {
         assert_eq!((loss.pool.as_str(), loss.sub.as_str()), (world.pool.as_str(), world.sub.as_str()));
     }
-    for word in PRIVATE {
-        assert!(!log.to_lowercase().contains(word), "{log}");
-    }
+    discreet("the recorder's log", &log);
 }
