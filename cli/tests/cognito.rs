@@ -23,7 +23,10 @@ use redress_activity::{
     loss::Loss,
     row::{Phase, Row},
 };
-use redress_sandbox::emulator::{Emulator, Fault};
+use redress_sandbox::{
+    emulator::{Emulator, Fault},
+    tables,
+};
 use serde_json::{Value, json};
 
 use self::common::{ACCOUNT, Ended, REGION};
@@ -431,7 +434,7 @@ impl Listing {
         };
         let emulator = Emulator::new().with_service("cognito-idp", Arc::new(handler));
         let dynamodb = aws_sdk_dynamodb::Client::new(&emulator.sdk_config(ACCOUNT, REGION));
-        common::activity_table(&dynamodb, "activity").await;
+        tables::make(&dynamodb, "activity", tables::ACTIVITY).await.unwrap();
         let dir = std::env::temp_dir().join(format!("redress-cognito-{}", uuid::Uuid::new_v4()));
         std::fs::create_dir_all(&dir).unwrap();
         let listing = Self { emulator, dynamodb, people, throttle, asked, dir };
@@ -706,7 +709,7 @@ impl Disabled {
         let world = World::new().await;
         let config = world.emulator.sdk_config(ACCOUNT, REGION);
         let dynamodb = aws_sdk_dynamodb::Client::new(&config);
-        common::activity_table(&dynamodb, "activity").await;
+        tables::make(&dynamodb, "activity", tables::ACTIVITY).await.unwrap();
         let made = world.cognito.admin_create_user().user_pool_id(&world.pool).username(NAME);
         let made = made.send().await.unwrap().user.unwrap();
         let sub = made.attributes().iter().find(|is| is.name == "sub").unwrap().value.clone().unwrap();

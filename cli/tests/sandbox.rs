@@ -12,6 +12,7 @@ use redress_sandbox::{
     emulator::{Emulator, Fault},
     findings::{ControlFinding, Standard},
     securityhub::SecurityHub,
+    tables,
 };
 use serde_json::{Value, json};
 
@@ -76,21 +77,9 @@ impl World {
 
     /// The two tables of a deployment.
     async fn deploy(&self, name: &str) {
-        use aws_sdk_dynamodb::types::{
-            AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
-        };
         let dynamodb = aws_sdk_dynamodb::Client::new(&self.emulator.sdk_config(ACCOUNT, REGION));
-        for (table, keys) in [("state", &["key"][..]), ("audit", &["pk", "sk"])] {
-            let table = format!("{name}-{table}");
-            let mut made = dynamodb.create_table().table_name(table).billing_mode(BillingMode::PayPerRequest);
-            for (name, kind) in keys.iter().zip([KeyType::Hash, KeyType::Range]) {
-                let text = AttributeDefinition::builder().attribute_type(ScalarAttributeType::S);
-                let key = KeySchemaElement::builder().attribute_name(*name).key_type(kind);
-                made = made
-                    .attribute_definitions(text.attribute_name(*name).build().unwrap())
-                    .key_schema(key.build().unwrap());
-            }
-            made.send().await.unwrap();
+        for (table, keys) in [("state", tables::STATE), ("audit", tables::AUDIT)] {
+            tables::make(&dynamodb, &format!("{name}-{table}"), keys).await.unwrap();
         }
     }
 

@@ -5,3 +5,4 @@ pub mod emulator;
 pub mod findings;
 pub mod securityhub;
 pub mod serve;
+pub mod tables;

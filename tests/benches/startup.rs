@@ -14,11 +14,8 @@ use std::{
     time::Duration,
 };
 
-use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
-};
 use redress_activity::row;
-use redress_sandbox::findings::ControlFinding;
+use redress_sandbox::{findings::ControlFinding, tables};
 use redress_tests::{
     background,
     deployment::{ACCOUNT, Deployment, REGION},
@@ -116,18 +113,7 @@ async fn bench_recorder(deployment: &Deployment, binary: &Path, rounds: usize) -
 
 async fn make_activity_table(deployment: &Deployment) -> Result<()> {
     let client = aws_sdk_dynamodb::Client::new(&deployment.aws);
-    let mut request =
-        client.create_table().table_name(ACTIVITY_TABLE).billing_mode(BillingMode::PayPerRequest);
-    for (name, kind) in [(row::POOL, KeyType::Hash), (row::SUB, KeyType::Range)] {
-        let key = KeySchemaElement::builder().attribute_name(name).key_type(kind).build();
-        let attribute = AttributeDefinition::builder()
-            .attribute_name(name)
-            .attribute_type(ScalarAttributeType::S)
-            .build()
-            .context(|| "key".to_owned())?;
-        request = request.attribute_definitions(attribute).key_schema(key.context(|| "key".to_owned())?);
-    }
-    request.send().await.context(|| "activity table".to_owned()).map(drop)
+    tables::make(&client, ACTIVITY_TABLE, tables::ACTIVITY).await.context(|| "activity table".to_owned())
 }
 
 fn sign_in(round: usize, number: usize) -> Value {

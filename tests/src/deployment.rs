@@ -5,15 +5,12 @@ use std::{path::PathBuf, process::Command, sync::Arc, time::Duration};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
-use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
-};
 use jiff::Timestamp;
 use redress_router::{
     audit::{Record, verify_run},
     store::{Index, RunRef, Store, dynamodb::DynamoDb},
 };
-use redress_sandbox::{securityhub::SecurityHub, serve};
+use redress_sandbox::{securityhub::SecurityHub, serve, tables};
 use serde_json::Value;
 
 use crate::{
@@ -125,20 +122,8 @@ impl Deployment {
 
     async fn make_tables(&self) -> Result<()> {
         let dynamodb = aws_sdk_dynamodb::Client::new(&self.aws);
-        for (table, keys) in [(STATE_TABLE, &["key"][..]), (AUDIT_TABLE, &["pk", "sk"][..])] {
-            let mut request =
-                dynamodb.create_table().table_name(table).billing_mode(BillingMode::PayPerRequest);
-            for (name, kind) in keys.iter().zip([KeyType::Hash, KeyType::Range]) {
-                let attribute = AttributeDefinition::builder()
-                    .attribute_name(*name)
-                    .attribute_type(ScalarAttributeType::S)
-                    .build();
-                let key = KeySchemaElement::builder().attribute_name(*name).key_type(kind).build();
-                request = request
-                    .attribute_definitions(attribute.context(|| "attribute".to_owned())?)
-                    .key_schema(key.context(|| "key".to_owned())?);
-            }
-            request.send().await.context(|| format!("table {table}"))?;
+        for (table, keys) in [(STATE_TABLE, tables::STATE), (AUDIT_TABLE, tables::AUDIT)] {
+            tables::make(&dynamodb, table, keys).await.context(|| format!("table {table}"))?;
         }
         Ok(())
     }

@@ -13,9 +13,7 @@ use std::{
 };
 
 use aws_config::SdkConfig;
-use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
-};
+use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
 use redress_activity::{
     loss::Loss,
@@ -37,6 +35,7 @@ use redress_router::{
 use redress_sandbox::{
     emulator::{Call, Emulator, Fault},
     securityhub::SecurityHub,
+    tables,
 };
 use serde_json::{Value, json, value::RawValue};
 use tokio::time::Instant;
@@ -165,32 +164,22 @@ impl World {
             events: AtomicUsize::new(0),
             denied: Arc::default(),
         };
-        world.make_table(TABLE, &["userpool_id", "sub"]).await;
+        world.make_table(TABLE, tables::ACTIVITY).await;
         world
     }
 
     /// With state and records in tables, which the command line can reach as well.
     async fn deployed(params: &str) -> Self {
         let mut world = Self::new(params).await;
-        world.make_table("redress-state", &["key"]).await;
-        world.make_table("redress-audit", &["pk", "sk"]).await;
+        world.make_table("redress-state", tables::STATE).await;
+        world.make_table("redress-audit", tables::AUDIT).await;
         let (state, audit) = ("redress-state", "redress-audit");
         world.store = Arc::new(DynamoDb::new(world.dynamodb(), state, audit, 400, Arc::clone(&world.clock)));
         world
     }
 
     async fn make_table(&self, name: &str, keys: &[&str]) {
-        let attribute = |name: &str| {
-            let definition = AttributeDefinition::builder().attribute_name(name);
-            definition.attribute_type(ScalarAttributeType::S).build().unwrap()
-        };
-        let mut request =
-            self.dynamodb().create_table().table_name(name).billing_mode(BillingMode::PayPerRequest);
-        for (name, kind) in keys.iter().zip([KeyType::Hash, KeyType::Range]) {
-            let key = KeySchemaElement::builder().attribute_name(*name).key_type(kind).build().unwrap();
-            request = request.attribute_definitions(attribute(name)).key_schema(key);
-        }
-        request.send().await.unwrap();
+        tables::make(&self.dynamodb(), name, keys).await.unwrap();
     }
 
     fn dynamodb(&self) -> aws_sdk_dynamodb::Client {

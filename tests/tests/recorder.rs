@@ -9,18 +9,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aws_sdk_dynamodb::{
-    Client,
-    types::{
-        AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
-    },
-};
+use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use redress_activity::{
     loss::{DIMENSION, Loss, METRIC, UNREADABLE},
     row::{self, Phase, Row},
 };
+use redress_sandbox::tables;
 use redress_tests::{
     aws_call::AwsError,
     deployment::{ACCOUNT, REGION, binary, sdk_config},
@@ -108,15 +104,7 @@ impl World {
         let ministack = Ministack::start().await.unwrap();
         let proxy = HoldProxy::start(Upstreams::to(ministack.url())).unwrap();
         let client = Client::new(&sdk_config(ministack.url(), ACCOUNT));
-        let mut request = client.create_table().table_name(TABLE).billing_mode(BillingMode::PayPerRequest);
-        for (name, kind) in [(row::POOL, KeyType::Hash), (row::SUB, KeyType::Range)] {
-            let attribute =
-                AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S);
-            let key = KeySchemaElement::builder().attribute_name(name).key_type(kind);
-            request =
-                request.attribute_definitions(attribute.build().unwrap()).key_schema(key.build().unwrap());
-        }
-        request.send().await.unwrap();
+        tables::make(&client, TABLE, tables::ACTIVITY).await.unwrap();
         Self { ministack, proxy, client }
     }
 

@@ -12,12 +12,7 @@ use std::{
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
-use aws_sdk_dynamodb::{
-    Client,
-    types::{
-        AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
-    },
-};
+use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use bytes::Bytes;
 use http::Request;
 use jiff::Timestamp;
@@ -29,6 +24,7 @@ use redress_router::{
         memory::Memory,
     },
 };
+use redress_sandbox::tables;
 use redress_tests::{
     hold_proxy::{Fault, HoldProxy, Target, Upstreams},
     http1,
@@ -469,22 +465,13 @@ struct Tables {
 impl Tables {
     async fn start() -> Self {
         let tables = Self { ministack: Ministack::start().await.unwrap(), hands: Hands::new() };
-        tables.make(STATE, &["key"]).await;
-        tables.make(AUDIT, &["pk", "sk"]).await;
+        tables.make(STATE, tables::STATE).await;
+        tables.make(AUDIT, tables::AUDIT).await;
         tables
     }
 
     async fn make(&self, table: &str, keys: &[&str]) {
-        let mut request =
-            self.client().create_table().table_name(table).billing_mode(BillingMode::PayPerRequest);
-        for (name, kind) in keys.iter().zip([KeyType::Hash, KeyType::Range]) {
-            let attribute = AttributeDefinition::builder().attribute_name(*name);
-            let key = KeySchemaElement::builder().attribute_name(*name).key_type(kind).build();
-            request = request
-                .attribute_definitions(attribute.attribute_type(ScalarAttributeType::S).build().unwrap())
-                .key_schema(key.unwrap());
-        }
-        request.send().await.unwrap();
+        tables::make(&self.client(), table, keys).await.unwrap();
     }
 
     fn client(&self) -> Client {

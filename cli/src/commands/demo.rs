@@ -18,6 +18,7 @@ use redress_sandbox::{
     emulator::Emulator,
     findings::{ComplianceStatus, ControlFinding},
     securityhub::SecurityHub,
+    tables,
 };
 use serde_json::{Value, json};
 
@@ -88,20 +89,10 @@ impl Stage {
 
     /// The table of users' last activity, with a user who was last seen long ago.
     async fn activity(&self) -> Result<(), String> {
-        use aws_sdk_dynamodb::types::{
-            AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
-        };
+        use aws_sdk_dynamodb::types::AttributeValue;
         let dynamodb = aws_sdk_dynamodb::Client::new(&self.emulator.sdk_config(ACCOUNT, REGION));
-        let mut table = dynamodb.create_table().table_name(ACTIVITY).billing_mode(BillingMode::PayPerRequest);
-        for (name, kind) in [("userpool_id", KeyType::Hash), ("sub", KeyType::Range)] {
-            let text =
-                AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S);
-            let key = KeySchemaElement::builder().attribute_name(name).key_type(kind);
-            table = table
-                .attribute_definitions(text.build().map_err(|error| error.to_string())?)
-                .key_schema(key.build().map_err(|error| error.to_string())?);
-        }
-        table.send().await.map_err(|error| format!("{error:?}"))?;
+        let made = tables::make(&dynamodb, ACTIVITY, tables::ACTIVITY).await;
+        made.map_err(|error| format!("{error:?}"))?;
         let text = |text: &str| AttributeValue::S(text.to_owned());
         dynamodb
             .put_item()

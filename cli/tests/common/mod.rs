@@ -57,20 +57,3 @@ pub(crate) async fn command(emulator: &Emulator, dir: &Path, args: &[&str], answ
     let exit = run(args.map(Into::into), &mut around).await;
     Ended { exit, out: out.text(), err: err.text() }
 }
-
-/// The activity table.
-#[allow(dead_code, reason = "each test binary uses some of these")]
-pub(crate) async fn activity_table(client: &aws_sdk_dynamodb::Client, name: &str) {
-    use aws_sdk_dynamodb::types::{
-        AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
-    };
-    let mut made = client.create_table().table_name(name).billing_mode(BillingMode::PayPerRequest);
-    for (name, kind) in [("userpool_id", KeyType::Hash), ("sub", KeyType::Range)] {
-        let text = AttributeDefinition::builder().attribute_type(ScalarAttributeType::S);
-        let key = KeySchemaElement::builder().attribute_name(name).key_type(kind);
-        made = made
-            .attribute_definitions(text.attribute_name(name).build().unwrap())
-            .key_schema(key.build().unwrap());
-    }
-    made.send().await.unwrap();
-}

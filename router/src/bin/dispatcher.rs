@@ -100,7 +100,7 @@ fn assemble(config: &Config, rules: &redress_router::rules::RuleSet) -> Result<A
             tables.retention_days,
             Arc::clone(&clock),
         )),
-        None => Arc::new(Memory::default()),
+        None => Arc::new(Memory::with_clock(Arc::clone(&clock))),
     };
     let activity = config.activity_table.as_ref().map(|table| {
         let cloudwatch = CloudWatch::new(aws_sdk_cloudwatch::Client::new(&aws), Arc::clone(&clock));
