@@ -38,6 +38,16 @@ client.create_function(FunctionName=name, Runtime="provided.al2023", Handler="bo
                        Environment={"Variables": json.loads(environment)})
 "#;
 
+const MAP_STREAM: &str = r#"
+import sys, boto3
+url, region, function, stream, pattern = sys.argv[1:]
+client = boto3.client("lambda", endpoint_url=url, region_name=region, aws_access_key_id="test",
+                      aws_secret_access_key="test")
+wanted = {"FilterCriteria": {"Filters": [{"Pattern": pattern}]}} if pattern else {}
+client.create_event_source_mapping(FunctionName=function, EventSourceArn=stream, StartingPosition="TRIM_HORIZON",
+                                   BatchSize=100, FunctionResponseTypes=["ReportBatchItemFailures"], **wanted)
+"#;
+
 /// How to start it.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -153,16 +163,32 @@ impl Ministack {
         region: &str,
         environment: &[(&str, &str)],
     ) -> Result<()> {
-        let venv = venv::get(Kind::EndToEnd).await?;
         let environment: HashMap<_, _> =
             environment.iter().copied().chain([("AWS_ENDPOINT_URL", self.url.as_str())]).collect();
+        let environment = serde_json::json!(environment).to_string();
+        let program = program.to_string_lossy();
+        self.python(CREATE_FUNCTION, &[region, name, &program, &environment]).await
+    }
+
+    /// Has a function take a stream's records from its beginning, those of this pattern if one is given.
+    ///
+    /// # Errors
+    /// Where it is refused.
+    pub async fn map_stream(
+        &self,
+        stream: &str,
+        function: &str,
+        region: &str,
+        pattern: Option<&str>,
+    ) -> Result<()> {
+        self.python(MAP_STREAM, &[region, function, stream, pattern.unwrap_or_default()]).await
+    }
+
+    async fn python(&self, code: &str, args: &[&str]) -> Result<()> {
+        let venv = venv::get(Kind::EndToEnd).await?;
         let mut python = Command::new(venv.program("python"));
-        python
-            .args(["-c", CREATE_FUNCTION, &self.url, region, name])
-            .arg(program)
-            .arg(serde_json::json!(environment).to_string());
-        let what = format!("make the function `{name}`");
-        background::blocking(move || venv::run(&what, &mut python)).await
+        python.args(["-c", code, &self.url]).args(args);
+        background::blocking(move || venv::run("set up ministack", &mut python)).await
     }
 
     /// Forgets everything: all accounts, all services.

@@ -3,7 +3,10 @@
 //! from outside: from the user pool, the tables, Security Hub, the outcome queue.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use aws_sdk_cognitoidentityprovider::types::{AttributeType, AuthFlowType, ExplicitAuthFlowsType};
 use aws_sdk_dynamodb::types::{
@@ -20,6 +23,7 @@ use redress_tests::{
     cognito_local::{self, CognitoLocal},
     deployment::{ACCOUNT, AUDIT_TABLE, Deployment, REGION, STATE_TABLE, binary, sdk_config},
     hold_proxy::Target,
+    http1::{self, Reset, Server},
     ministack::{self, Ministack},
     process::{Program, log_dir},
     runtime_api::{Function, Outcome},
@@ -163,10 +167,15 @@ impl World {
         Row::read(&self.item().await.unwrap()).unwrap()
     }
 
-    /// The table deletes the row; what its stream says of it.
-    async fn expire(&self, item: &Item) -> Value {
+    /// A person deletes the row.
+    async fn forget(&self) {
         let key = Row::key(&self.pool, &self.sub);
         self.dynamodb().delete_item().table_name(TABLE).set_key(Some(key)).send().await.unwrap();
+    }
+
+    /// The table deletes the row; what its stream says of it.
+    async fn expire(&self, item: &Item) -> Value {
+        self.forget().await;
         batch([self.stream.record(Change::Expired, item).unwrap()])
     }
 
@@ -271,6 +280,21 @@ fn rules_file() -> PathBuf {
     let path = log_dir().unwrap().join(format!("rules-{}.yaml", uuid::Uuid::new_v4()));
     std::fs::write(&path, RULES).unwrap();
     path
+}
+
+/// Hands what it gets to a function, as its event.
+fn relay_to(function: Function) -> Server {
+    http1::serve(move |request: http::Request<bytes::Bytes>| {
+        let function = function.clone();
+        async move {
+            let answer = function.invoke_raw(request.into_body()).await.map_err(|_| Reset)?;
+            match answer.outcome {
+                Outcome::Response(body) => Ok(http1::answer(200, "application/json", body)),
+                other => Ok(http1::answer(500, "text/plain", format!("{other:?}"))),
+            }
+        }
+    })
+    .unwrap()
 }
 
 /// There is no word of the user in it.
@@ -497,6 +521,43 @@ async fn what_is_no_expiry_is_left_alone_and_the_log_says_why() {
         assert!(told, "{change:?}: {log}");
     }
     discreet("the dispatcher's log", &log);
+}
+
+/// The records of another emulator's stream, by way of its own event source mapping.
+#[tokio::test]
+async fn what_a_stream_says_of_sign_ins_and_of_people_is_left_alone() {
+    let world = World::start(EAGER_RECORDER).await;
+    let function = world.dispatcher().await;
+    let relay = relay_to(function.clone());
+    let ministack = &world.deployment.ministack;
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/relay.py");
+    let environment = [("RELAY_URL", relay.url())];
+    let environment = environment.each_ref().map(|(name, url)| (*name, url.as_str()));
+    ministack.create_function("relay", &program, REGION, &environment).await.unwrap();
+    let table = world.dynamodb().describe_table().table_name(TABLE).send().await.unwrap();
+    let stream = table.table.unwrap().latest_stream_arn.unwrap();
+    // The documented pattern, which lets none of these through, and none.
+    let documented = include_str!("../../docs/cognito.md");
+    let pattern = documented.lines().find(|line| line.starts_with(r#"{ "eventName": ["REMOVE"]"#)).unwrap();
+    ministack.map_stream(&stream, "relay", REGION, Some(pattern)).await.unwrap();
+    world.sign_in().await;
+    world.sign_in().await;
+    world.forget().await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(!function.log().contains(&world.sub), "{}", function.log());
+
+    ministack.map_stream(&stream, "relay", REGION, None).await.unwrap();
+    for why in ["INSERT", "MODIFY", "deleted by somebody"] {
+        let told = || function.log().lines().any(|line| line.contains(why) && line.contains(&world.sub));
+        let until = tokio::time::Instant::now() + Duration::from_secs(20);
+        while !told() {
+            assert!(tokio::time::Instant::now() < until, "{why}: {}", function.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    assert_eq!(world.deployment.proxy.actions(), Vec::<String>::new());
+    assert!(world.enabled().await);
+    discreet("the dispatcher's log", &function.log());
 }
 
 #[tokio::test]
