@@ -14,7 +14,6 @@ use std::{
     time::Duration,
 };
 
-use redress_activity::row;
 use redress_sandbox::{findings::ControlFinding, tables};
 use redress_tests::{
     background,
