@@ -448,6 +448,32 @@ async fn an_inactive_user_is_disabled_and_given_back_on_the_command_line() {
 }
 
 #[tokio::test]
+async fn who_was_there_before_the_recorder_is_taken_in_by_a_backfill() {
+    let world = World::start(RECORDER).await;
+    let backfill = ["cognito", "backfill", &world.pool];
+    let counted = world.redress(&backfill).await;
+    assert_eq!(world.item().await, None, "{counted}");
+    let said = world.redress(&[&backfill[..], &["--apply"]].concat()).await;
+    let row = world.row().await;
+    assert_eq!((row.signed_in, row.trigger.as_deref()), (false, Some(row::CREATED)));
+    assert!(row.ttl.is_some_and(|ttl| ttl > Timestamp::now().as_second()), "{row:?}");
+    let counts = async || {
+        let said = world.redress(&["cognito", "status", &world.pool, "--users", "--format", "json"]).await;
+        discreet("the status", &said);
+        let status: Value = serde_json::from_str(&said).unwrap();
+        let counts = &status["pools"][0]["counts"];
+        ["users", "tracked", "never_signed_in", "due_now"].map(|name| counts[name].as_u64().unwrap())
+    };
+    assert_eq!(counts().await, [1, 1, 1, 0]);
+    world.sign_in().await;
+    assert!(world.row().await.signed_in);
+    assert_eq!(counts().await, [1, 1, 0, 0]);
+    for text in [counted, said] {
+        discreet("the backfill", &text);
+    }
+}
+
+#[tokio::test]
 async fn who_signs_in_while_it_is_disabled_is_enabled_again() {
     let world = World::start(EAGER_RECORDER).await;
     let function = world.dispatcher().await;
