@@ -6,7 +6,7 @@ mod common;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
 };
 
 use aws_sdk_cognitoidentityprovider::{
@@ -388,9 +388,11 @@ impl Drop for Listing {
     }
 }
 
+/// Counted from one moment, so that the same number of days is the same time.
 fn days_ago(days: i64) -> Timestamp {
-    let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap();
-    now - SignedDuration::from_hours(24 * days)
+    static NOW: LazyLock<Timestamp> =
+        LazyLock::new(|| Timestamp::from_second(Timestamp::now().as_second()).unwrap());
+    *NOW - SignedDuration::from_hours(24 * days)
 }
 
 impl Listing {
