@@ -616,6 +616,26 @@ async fn a_poison_record_blocks_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_row_that_cannot_be_put_back_stays_in_the_stream() {
+    let world = World::new("through: engine").await;
+    let user = world.user(&world.pool().await, "ada").await;
+    world.write(&seen(&user, world.days_ago(100))).await;
+    let record = world.expire(&user).await;
+    for fault in [Fault::Denied, Fault::Throttled, Fault::NoConnection, Fault::Failed] {
+        let now = fault.clone();
+        world
+            .emulator
+            .on_call(Arc::new(move |call: &Call| (call.operation == "PutItem").then(|| now.clone())));
+        let came = world.batch(&world.service(), std::slice::from_ref(&record)).await;
+        assert_eq!(came.again.len(), 1, "{fault:?}");
+    }
+    world.emulator.clear_hook();
+    world.deliver(&world.service(), &[record]).await;
+    assert_eq!(world.row(&user).await.unwrap().phase, Some(Phase::Disabled));
+    assert!(world.dead.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_no_expiry_changes_nothing() {
     let world = World::new("through: engine").await;
     let user = world.user(&world.pool().await, "ada").await;

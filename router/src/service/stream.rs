@@ -199,10 +199,9 @@ impl Service {
                 info!(pool = whose.pool, sub = whose.sub, "seen since, or handled: nothing is done");
                 return Ended::Done;
             }
-            Err(error) if error.disposition() == Disposition::Retry => {
-                return Ended::Retry(error.to_string());
-            }
-            Err(error) => return Ended::Dead(error.to_string()),
+            Err(error) if error.kind == ErrorKind::Invalid => return Ended::Dead(error.to_string()),
+            // Whatever else keeps the row from being put back, the stream has it for a day.
+            Err(error) => return Ended::Retry(error.to_string()),
         };
         let phase = back.phase.map_or("none", Phase::as_str);
         info!(pool = whose.pool, sub = whose.sub, phase, "an expiry");
