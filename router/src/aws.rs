@@ -173,14 +173,18 @@ pub fn sts_session_policy(purpose: &Purpose<'_>) -> Value {
     if purpose.control_params
         && let Some(statements) = session["Statement"].as_array_mut()
     {
-        // A control is no resource: AWS offers no ARN for this action.
-        statements.push(json!({
-            "Effect": "Allow",
-            "Action": ["securityhub:BatchGetSecurityControls"],
-            "Resource": "*",
-        }));
+        statements.push(control_parameters_statement());
     }
     session
+}
+
+/// Allows [`control_params`] in a finding's account. A control is no resource: AWS offers no ARN for it.
+pub fn control_parameters_statement() -> Value {
+    json!({
+        "Effect": "Allow",
+        "Action": ["securityhub:BatchGetSecurityControls"],
+        "Resource": "*",
+    })
 }
 
 impl Connect for Accounts {

@@ -21,6 +21,7 @@ pub mod hub;
 pub mod inactive;
 pub mod losses;
 pub mod pattern;
+pub mod permissions;
 pub mod report;
 pub mod rules;
 pub mod rules_tests;

@@ -43,12 +43,17 @@ pub fn metrics(done: &Done, millis: i64) -> Vec<String> {
     let mut lines = Vec::new();
     let mut emit = |dimensions: Value, metric: &str| {
         let names: Vec<&String> = dimensions.as_object().map(|map| map.keys().collect()).unwrap_or_default();
+        // An alarm watches one metric and can't add up a search: the stage is counted by itself as well.
+        let mut sets = vec![names.clone()];
+        if names.len() > 1 {
+            sets.extend(names.iter().filter(|name| **name == "stage").map(|name| vec![*name]));
+        }
         let mut line = json!({
             "_aws": {
                 "Timestamp": millis,
                 "CloudWatchMetrics": [{
                     "Namespace": NAMESPACE,
-                    "Dimensions": [names],
+                    "Dimensions": sets,
                     "Metrics": [{ "Name": metric, "Unit": "Count" }],
                 }],
             },

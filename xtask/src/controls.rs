@@ -100,7 +100,7 @@ fn section(text: &mut String, remediator: &dyn Erased) -> fmt::Result {
     writeln!(text, "\n### IAM actions of `{}`", spec.name)?;
     writeln!(
         text,
-        "As policies: [iam/{0}.json](iam/{0}.json).\n\n| action | for | on |\n|---|---|---|",
+        "As policies: [{0}.json](../terraform/modules/member/policies/{0}.json).\n\n| action | for | on |\n|---|---|---|",
         spec.name
     )?;
     let implied: Vec<Action> = spec.implied.iter().map(|implied| implied.action).collect();

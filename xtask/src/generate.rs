@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::{controls, iam, reference};
 
 /// Folders in which everything is generated: what else is there belongs to something that is no more.
-const OWNED: [&str; 1] = ["docs/iam"];
+const OWNED: [&str; 2] = ["terraform/modules/member/policies", "terraform/policies"];
 
 /// Writes every generated file, or says which ones are not as they would be written.
 pub fn run(root: &Path, check: bool) -> Result<(), Box<dyn Error>> {
@@ -57,7 +57,8 @@ fn products() -> Result<BTreeMap<PathBuf, String>, Box<dyn Error>> {
     let mut products: BTreeMap<PathBuf, String> = [
         ("docs/controls.md", controls::document()?),
         ("docs/cli.md", reference::document(redress::command())),
-        ("docs/iam/README.md", iam::readme()),
+        ("terraform/modules/member/policies/README.md", iam::readme()),
+        ("terraform/policies/README.md", iam::own_readme()),
         ("rules/schema.json", json(&redress_router::rules::schema()?)?),
         ("rules/exemptions.schema.json", json(&redress_router::exemption::schema()?)?),
         ("rules/tests.schema.json", json(&redress_router::rules_tests::schema()?)?),
@@ -66,7 +67,14 @@ fn products() -> Result<BTreeMap<PathBuf, String>, Box<dyn Error>> {
     .map(|(path, text)| (PathBuf::from(path), text))
     .collect();
     for (name, policies) in iam::policies() {
-        products.insert(format!("docs/iam/{name}.json").into(), json(&policies)?);
+        products.insert(format!("terraform/modules/member/policies/{name}.json").into(), json(&policies)?);
+    }
+    products.insert(
+        "terraform/modules/member/policies/control-parameters.json".into(),
+        json(&iam::control_parameters())?,
+    );
+    for (name, policy) in iam::own() {
+        products.insert(format!("terraform/policies/{name}.json").into(), json(&policy)?);
     }
     Ok(products)
 }
@@ -146,11 +154,11 @@ mod tests {
         let text = fs::read_to_string(&controls).unwrap();
         fs::write(&controls, text.replacen("# ", "# My ", 1)).unwrap();
         fs::remove_file(root.join("rules/schema.json")).unwrap();
-        fs::write(root.join("docs/iam/s3.gone.json"), "{}").unwrap();
+        fs::write(root.join("terraform/policies/gone.json"), "{}").unwrap();
         let stale = run(&root, true).unwrap_err().to_string();
         assert!(stale.contains("docs/controls.md: line 1\n    - # My Controls\n    + # Controls"), "{stale}");
         assert!(stale.contains("rules/schema.json: missing"), "{stale}");
-        assert!(stale.contains("docs/iam/s3.gone.json: belongs to nothing"), "{stale}");
+        assert!(stale.contains("terraform/policies/gone.json: belongs to nothing"), "{stale}");
         run(&root, false).unwrap();
         run(&root, true).unwrap();
         fs::remove_dir_all(&root).unwrap();
