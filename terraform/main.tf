@@ -58,7 +58,7 @@ resource "aws_sqs_queue_policy" "findings" {
   queue_url = aws_sqs_queue.findings.url
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = [
+    Statement = concat([
       {
         Sid       = "OwnRulesOnly"
         Effect    = "Allow"
@@ -78,15 +78,14 @@ resource "aws_sqs_queue_policy" "findings" {
           length(var.operators) > 0 ? { "aws:PrincipalArn" = var.operators } : null,
         ) }
       },
-      {
+      ], var.testing != null ? [] : [{
         Sid       = "TlsOnly"
         Effect    = "Deny"
         Principal = "*"
         Action    = "sqs:*"
         Resource  = aws_sqs_queue.findings.arn
         Condition = { Bool = { "aws:SecureTransport" = "false" } }
-      },
-    ]
+    }])
   })
 }
 

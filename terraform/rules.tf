@@ -38,7 +38,8 @@ locals {
   wanted = concat(
     [for rule in local.automatic : rule if rule.when != "{}"],
     [{
-      name       = "any"
+      # No rule's name has a dot.
+      name       = "without.when"
       controls   = sort(distinct(flatten([for rule in local.automatic : rule.controls if rule.when == "{}"])))
       remediator = ""
       automatic  = "plan"
@@ -46,6 +47,8 @@ locals {
       action     = null
     }],
   )
+
+  event_source = var.testing == null ? "aws.securityhub" : var.testing.event_source
 
   # A pattern for each format in which findings come; redress's own findings name their control elsewhere. Only what
   # the router would act on by itself: failed, active, and new, so that the update after a fix is no event.
@@ -71,7 +74,7 @@ locals {
       when     = pair[0].when
       controls = [for control in pair[0].controls : control if startswith(control, "redress.") == local.kinds[pair[1]].own]
       text = jsonencode({
-        source        = [var.event_source]
+        source        = [local.event_source]
         "detail-type" = [local.kinds[pair[1]].type]
         detail = { findings = merge(jsondecode(pair[0].when), local.fixed[pair[1]], {
           (local.kinds[pair[1]].verdict) = merge(
@@ -116,7 +119,7 @@ resource "aws_cloudwatch_event_rule" "findings" {
   for_each = { for pattern in local.patterns : pattern.name => pattern }
 
   name          = each.key
-  description   = "Findings that redress's rule `${each.value.rule}` may want [rules ${local.rules_hash}]"
+  description   = "Findings for redress: ${each.value.rule == "without.when" ? "rules without `when`" : "rule `${each.value.rule}`"} [rules ${local.rules_hash}]"
   event_pattern = each.value.text
   tags          = var.tags
 
@@ -172,7 +175,7 @@ locals {
   action_chunks = chunklist(sort(keys(local.actions)), 12)
 
   # Text of a variable stands in quotes, objects and lists don't.
-  transformers = var.event_source == "aws.securityhub" ? [] : [{
+  transformers = var.testing == null ? [] : [{
     input_paths = {
       version = "$.version", id = "$.id", type = "$.detail-type", account = "$.account", time = "$.time",
       region  = "$.region", resources = "$.resources", detail = "$.detail"
@@ -198,7 +201,7 @@ resource "aws_cloudwatch_event_rule" "actions" {
   name        = "${var.name}-actions-${count.index}"
   description = "Custom actions of redress [rules ${local.rules_hash}]"
   event_pattern = jsonencode({
-    source        = [var.event_source]
+    source        = [local.event_source]
     "detail-type" = ["Security Hub Findings - Custom Action", "Security Hub Insight Results"]
     resources     = [for action in local.action_chunks[count.index] : aws_securityhub_action_target.redress[action].arn]
   })

@@ -253,9 +253,8 @@ variable "environment" {
   nullable    = false
 }
 
-variable "event_source" {
-  description = "Source of Security Hub's events. Only tests set another: nobody but AWS can send events of a source that begins with `aws.`, and anybody who may put events can send those of any other."
-  type        = string
-  default     = "aws.securityhub"
-  nullable    = false
+variable "testing" {
+  description = "Only redress's own tests set this. `event_source`: whose events are taken for Security Hub's, since nobody but AWS can send those of `aws.securityhub`, and anybody who may put events can send any other. The queue is then also reached without TLS, as emulators are."
+  type        = object({ event_source = string })
+  default     = null
 }
