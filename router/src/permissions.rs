@@ -186,7 +186,7 @@ pub const PERMISSIONS: &[Permission] = &[
         &["arn:${partition}:events:${region}:${account}:event-bus/default"],
         "an event for each outcome, in redress's own name only",
     )
-    .only("StringEquals", "events:source", &[crate::report::EVENT_SOURCE]),
+    .only("StringEqualsIfExists", "events:source", &[crate::report::EVENT_SOURCE]),
     Permission::allow(
         Part::Dispatcher,
         "TellSecurityHub",
@@ -215,8 +215,7 @@ pub const PERMISSIONS: &[Permission] = &[
         &["sts:AssumeRole", "sts:SetSourceIdentity"],
         &["arn:${partition}:iam::${member}:role/${name}-remediator"],
         "the one way to a change: the role in the finding's account, narrowed by the run's session policy",
-    )
-    .only("StringEquals", "sts:SourceIdentity", &["redress"]),
+    ),
     Permission::allow(
         Part::Ocsf,
         "TellSecurityHubV2",

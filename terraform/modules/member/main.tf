@@ -41,7 +41,7 @@ resource "aws_iam_role" "remediator" {
       Action    = ["sts:AssumeRole", "sts:SetSourceIdentity"]
       Condition = {
         StringEquals = merge(
-          { "sts:SourceIdentity" = "redress" },
+          var.testing ? {} : { "sts:SourceIdentity" = "redress" },
           var.external_id == null ? {} : { "sts:ExternalId" = var.external_id },
         )
       }

@@ -84,3 +84,10 @@ variable "tags" {
   default     = {}
   nullable    = false
 }
+
+variable "testing" {
+  description = "Only redress's own tests set this: the emulators know no source identity, and the role asks for none."
+  type        = bool
+  default     = false
+  nullable    = false
+}
