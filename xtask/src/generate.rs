@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{controls, iam, reference};
+use crate::{controls, iam, reference, stackset};
 
 /// Folders in which everything is generated: what else is there belongs to something that is no more.
 const OWNED: [&str; 2] = ["terraform/modules/member/policies", "terraform/policies"];
@@ -73,6 +73,7 @@ fn products() -> Result<BTreeMap<PathBuf, String>, Box<dyn Error>> {
         "terraform/modules/member/policies/control-parameters.json".into(),
         json(&iam::control_parameters())?,
     );
+    products.insert("terraform/modules/member/stackset.json".into(), json(&stackset::template())?);
     for (name, policy) in iam::own() {
         products.insert(format!("terraform/policies/{name}.json").into(), json(&policy)?);
     }

@@ -5,6 +5,7 @@ mod controls;
 mod generate;
 mod iam;
 mod reference;
+mod stackset;
 
 use std::{path::Path, process::ExitCode};
 
