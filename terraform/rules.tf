@@ -24,7 +24,8 @@ locals {
         name       = rule.name
         controls   = sort(distinct(flatten([rule.control])))
         remediator = rule.remediator
-        automatic  = try(rule.automatic, null) == null ? "plan" : rule.automatic
+        # To this reader of YAML, `off` is `false`.
+        automatic = replace(coalesce(try(tostring(rule.automatic), null), "plan"), "false", "off")
         # As JSON, because patterns differ in their types.
         when   = try(rule.when, null) == null ? "{}" : jsonencode(rule.when)
         action = try(rule.action, null)

@@ -285,6 +285,7 @@ impl RuleSet {
         let mut hashed = String::new();
         for (name, text) in files {
             let OnDisk { account_limits, rules: sources } = yaml::read(name, text)?;
+            yaml::read_alike(name, text, &["name", "control", "action", "when"])?;
             if let Some(stated) = account_limits {
                 let what = match limits {
                     Some(_) => Some("account_limits: stands in another file too"),

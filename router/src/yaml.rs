@@ -134,9 +134,78 @@ pub(crate) fn fault_at(file: &str, text: &str, pointer: &str, what: &str) -> Rul
     RulesError { file: file.to_owned(), what: placed(at, what) }
 }
 
-/// A YAML document of which only the places count.
+/// A text that has no quotes and is no text to every reader of YAML, below one of these fields of a rule.
+///
+/// Terraform makes EventBridge's patterns of the same file, and
+/// [its reader](https://developer.hashicorp.com/terraform/language/functions/yamldecode) takes `no` for
+/// `false`, `012345678901` for a number, and dates for times: the pattern would be another, and nobody would
+/// see that events stay away.
+pub(crate) fn read_alike(file: &str, text: &str, fields: &[&str]) -> Result<(), RulesError> {
+    let Ok(tree) = serde_saphyr::from_str_with_options::<Spanned<Tree>>(text, options()) else {
+        return Ok(());
+    };
+    let Tree::Map(members) = &tree.value else { return Ok(()) };
+    let rules =
+        members.iter().filter(|(key, _)| key == "rules").filter_map(|(_, value)| match &value.value {
+            Tree::List(rules) => Some(rules),
+            _ => None,
+        });
+    for rule in rules.flatten() {
+        let Tree::Map(members) = &rule.value else { continue };
+        for (_, value) in members.iter().filter(|(key, _)| fields.contains(&key.as_str())) {
+            if let Some((at, found)) = read_otherwise(value, text) {
+                let what = format!("`{}` is no text to every reader of YAML; put it in quotes", shown(found));
+                return Err(RulesError { file: file.to_owned(), what: placed(Some(at), &what) });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read_otherwise<'a>(tree: &'a Spanned<Tree>, text: &str) -> Option<(Location, &'a str)> {
+    match &tree.value {
+        Tree::Leaf => None,
+        Tree::Text(found) => {
+            let at = tree.defined;
+            (otherwise(found) && unquoted(text, at)).then_some((at, found))
+        }
+        Tree::List(list) => list.iter().find_map(|item| read_otherwise(item, text)),
+        Tree::Map(map) => map.iter().find_map(|(_, value)| read_otherwise(value, text)),
+    }
+}
+
+/// Whether YAML 1.1 has a boolean, a number or a time for it.
+fn otherwise(text: &str) -> bool {
+    const BOOLEANS: [&str; 6] = ["y", "yes", "n", "no", "on", "off"];
+    let number = || {
+        let rest = text.trim_start_matches(['+', '-', '.']);
+        rest.starts_with(|c: char| c.is_ascii_digit())
+            && rest.chars().all(|c| c.is_ascii_hexdigit() || "+-.:_oxOXTtZz ".contains(c))
+    };
+    BOOLEANS.iter().any(|word| text.eq_ignore_ascii_case(word)) || number()
+}
+
+/// Whether what stands there has neither quotes nor a block's mark.
+fn unquoted(text: &str, at: Location) -> bool {
+    let (Ok(line), Ok(column)) = (usize::try_from(at.line()), usize::try_from(at.column())) else {
+        return true;
+    };
+    let line = text.split('\n').nth(line.saturating_sub(1)).unwrap_or_default();
+    // An anchor or a tag may stand before it.
+    let first = line
+        .chars()
+        .skip(column.saturating_sub(1))
+        .collect::<String>()
+        .split_whitespace()
+        .find(|word| !word.starts_with(['&', '!']))
+        .and_then(|word| word.chars().next());
+    !matches!(first, Some('"' | '\'' | '|' | '>'))
+}
+
+/// A YAML document of which only the places and the texts count.
 enum Tree {
     Leaf,
+    Text(String),
     List(Vec<Spanned<Tree>>),
     Map(Vec<(String, Spanned<Tree>)>),
 }
@@ -145,7 +214,7 @@ fn locate(tree: &Spanned<Tree>, pointer: &str) -> Location {
     let mut here = tree;
     for step in pointer.split('/').filter(|step| !step.is_empty()) {
         let next = match &here.value {
-            Tree::Leaf => None,
+            Tree::Leaf | Tree::Text(_) => None,
             Tree::List(list) => step.parse::<usize>().ok().and_then(|index| list.get(index)),
             Tree::Map(map) => map.iter().find(|(key, _)| key == step).map(|(_, value)| value),
         };
@@ -182,8 +251,8 @@ impl<'de> Deserialize<'de> for Tree {
                 Ok(Tree::Leaf)
             }
 
-            fn visit_str<E>(self, _: &str) -> Result<Tree, E> {
-                Ok(Tree::Leaf)
+            fn visit_str<E>(self, text: &str) -> Result<Tree, E> {
+                Ok(Tree::Text(text.to_owned()))
             }
 
             fn visit_unit<E>(self) -> Result<Tree, E> {

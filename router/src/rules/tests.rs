@@ -239,17 +239,37 @@ fn aliases_may_repeat_but_not_explode() {
     assert!(error.starts_with("x.yaml: line ") && !error.contains('\n') && error.len() < 300, "{error}");
 }
 
+/// Terraform reads the same file, and YAML otherwise.
 #[test]
-fn words_and_numbers_are_taken_as_they_are_written() {
-    let rules = parsed(&rule(
-        "    automatic: off\n    when:\n      AwsAccountId: [012345678901]\n      Resources: {Tags: {public: [no, \
-         1_0]}}\n",
-    ))
-    .unwrap();
-    let when = rules.rules[0].source.when.clone().unwrap();
-    assert_eq!(when["AwsAccountId"], serde_json::json!(["012345678901"]));
-    assert_eq!(when["Resources"]["Tags"]["public"], serde_json::json!(["no", "1_0"]));
-    assert_eq!(rules.rules[0].source.automatic, Mode::Off);
+fn a_text_that_is_no_text_to_everybody_needs_quotes() {
+    let title = |value: &str| parsed(&rule(&format!("    when:\n      Title: [{value}]\n")));
+    for value in [
+        "yes",
+        "No",
+        "OFF",
+        "y",
+        "0123",
+        "012345678901",
+        "2026-01-31",
+        "1_000",
+        "&a yes",
+        "2026-01-31 10:00:00Z",
+    ] {
+        let error = title(value).expect_err(value).to_string();
+        assert!(
+            error.starts_with("x.yaml: line 6 column ") && error.contains("put it in quotes"),
+            "{value}: {error}"
+        );
+    }
+    for value in
+        ["'yes'", "\"0123\"", "yes please", "10.0.0.0/8", "eu-west-1", "v1.2", "{prefix: \"0\"}", "Name"]
+    {
+        title(value).unwrap_or_else(|error| panic!("{value}: {error}"));
+    }
+    let error = parsed(&rule("    action: 0815\n")).unwrap_err().to_string();
+    assert!(error.contains("`0815` is no text"), "{error}");
+    // To the modes `off` is a word of their own, and Terraform takes `false` for it.
+    parsed(&rule("    automatic: off\n")).unwrap();
 }
 
 /// A folder of its own, gone at the end.
