@@ -28,6 +28,18 @@ variable "rules" {
   default     = null
 }
 
+variable "ceiling" {
+  description = "`plan` shows what redress would change; `apply` lets it change what the rules allow."
+  type        = string
+  default     = "plan"
+}
+
+variable "deletion_protection" {
+  description = "Whether the tables refuse to be deleted: turn it off, and apply, before you destroy."
+  type        = bool
+  default     = true
+}
+
 provider "aws" {
   region = var.region
 }
@@ -35,9 +47,11 @@ provider "aws" {
 module "redress" {
   source = "../.."
 
-  rules       = var.rules
-  external_id = "redress"
-  cognito     = { user_pools = var.user_pools }
+  ceiling             = var.ceiling
+  rules               = var.rules
+  external_id         = "redress"
+  deletion_protection = var.deletion_protection
+  cognito             = { user_pools = var.user_pools }
 }
 
 module "member" {

@@ -34,6 +34,12 @@ variable "alarm_emails" {
   default     = []
 }
 
+variable "deletion_protection" {
+  description = "Whether the tables refuse to be deleted: turn it off, and apply, before you destroy."
+  type        = bool
+  default     = true
+}
+
 provider "aws" {
   region = var.region
 }
@@ -41,10 +47,11 @@ provider "aws" {
 module "redress" {
   source = "../.."
 
-  ceiling     = var.ceiling
-  rules       = var.rules
-  external_id = "redress"
-  notify      = { alarms = var.alarm_emails }
+  ceiling             = var.ceiling
+  rules               = var.rules
+  external_id         = "redress"
+  notify              = { alarms = var.alarm_emails }
+  deletion_protection = var.deletion_protection
 }
 
 module "member" {
