@@ -133,9 +133,10 @@ fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
     at.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
 
-/// A policy as it is read, before its fields are held to each other.
+/// A policy as it is read, before its fields are held to each other. Of [`Policy`] itself, this would be a
+/// second `Policy::deserialize`, which a caller takes for the one that checks.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(remote = "Policy", deny_unknown_fields, default = "Policy::default")]
 struct OnDisk {
     protected_groups: BTreeSet<String>,
     #[serde(deserialize_with = "custom_attribute")]
@@ -153,57 +154,10 @@ struct OnDisk {
     through: Through,
 }
 
-impl Default for OnDisk {
-    fn default() -> Self {
-        let Policy {
-            protected_groups,
-            exempt_attribute,
-            federated,
-            sign_out,
-            inactive_days,
-            never_signed_in_days,
-            grace_days,
-            warn_days,
-            through,
-        } = Policy::default();
-        Self {
-            protected_groups,
-            exempt_attribute,
-            federated,
-            sign_out,
-            inactive_days,
-            never_signed_in_days,
-            grace_days,
-            warn_days,
-            through,
-        }
-    }
-}
-
 impl<'de> Deserialize<'de> for Policy {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let OnDisk {
-            protected_groups,
-            exempt_attribute,
-            federated,
-            sign_out,
-            inactive_days,
-            never_signed_in_days,
-            grace_days,
-            warn_days,
-            through,
-        } = OnDisk::deserialize(deserializer)?;
-        let policy = Self {
-            protected_groups,
-            exempt_attribute,
-            federated,
-            sign_out,
-            inactive_days,
-            never_signed_in_days,
-            grace_days,
-            warn_days,
-            through,
-        };
+        let policy = OnDisk::deserialize(deserializer)?;
+        let Self { inactive_days, never_signed_in_days, grace_days, warn_days, .. } = policy;
         let shortest = inactive_days.min(never_signed_in_days.unwrap_or(inactive_days));
         if warn_days > shortest.saturating_add(grace_days) {
             return Err(D::Error::custom(format!(
