@@ -8,6 +8,7 @@
 //! lists them all. Nothing in this crate reads a clock, the environment or an event.
 
 mod aws;
+pub mod body;
 #[cfg(feature = "s3")]
 mod document;
 mod error;

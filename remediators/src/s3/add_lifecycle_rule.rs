@@ -7,6 +7,7 @@ use roxmltree::{Document, Node};
 
 use super::bucket::Bucket;
 use crate::{
+    body::{Answer, Body},
     prelude::*,
     raw::{self, shown},
     remediator::Proposal,
@@ -426,7 +427,7 @@ impl Remediator for AddLifecycleRule {
     type State = Lifecycle;
 
     async fn observe(aws: &Aws, at: &Bucket) -> Result<Lifecycle> {
-        let answer = raw::Answer::default();
+        let answer = Answer::default();
         let lifecycle = aws
             .s3()
             .get_bucket_lifecycle_configuration()
@@ -511,7 +512,7 @@ impl Remediator for AddLifecycleRule {
             .expected_bucket_owner(&at.owner)
             .set_transition_default_minimum_object_size(size)
             .customize()
-            .interceptor(raw::Body(document))
+            .interceptor(Body(document))
             .send()
             .await?;
         Ok(())

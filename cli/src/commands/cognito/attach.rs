@@ -6,27 +6,14 @@
 //! go back as they came; and are read and compared once more. A setting that is not known to be taken back
 //! is a reason to write nothing.
 
-use std::{
-    collections::BTreeSet,
-    io::Write as _,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeSet, io::Write as _, path::PathBuf};
 
 use aws_sdk_cognitoidentityprovider::Client;
-use aws_smithy_runtime_api::{
-    box_error::BoxError,
-    client::{
-        interceptors::{
-            Intercept,
-            context::{AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut},
-        },
-        runtime_components::RuntimeComponents,
-    },
-};
-use aws_smithy_types::{body::SdkBody, config_bag::ConfigBag};
 use jiff::Timestamp;
-use redress_remediators::Change;
+use redress_remediators::{
+    Change,
+    body::{Answer, Body},
+};
 use redress_router::event::shown;
 use serde_json::{Map, Value, json};
 
@@ -345,13 +332,13 @@ async fn describe(cognito: &Client, id: &str) -> Result<Described> {
     let answer = Answer::default();
     let request = cognito.describe_user_pool().user_pool_id(id).customize().interceptor(answer.clone());
     request.send().await.map_err(|error| failed(error, "DescribeUserPool"))?;
-    let Some(Value::Object(pool)) = answer.json()?.get_mut("UserPool").map(Value::take) else {
+    let Some(Value::Object(pool)) = json_of(&answer)?.get_mut("UserPool").map(Value::take) else {
         return Err(Failure::new(Exit::Failed, "DescribeUserPool: the answer describes no pool"));
     };
     let answer = Answer::default();
     let request = cognito.get_user_pool_mfa_config().user_pool_id(id).customize().interceptor(answer.clone());
     request.send().await.map_err(|error| failed(error, "GetUserPoolMfaConfig"))?;
-    Ok(Described { pool, mfa: answer.json()? })
+    Ok(Described { pool, mfa: json_of(&answer)? })
 }
 
 async fn update(cognito: &Client, id: &str, settings: &Settings) -> Result<()> {
@@ -362,57 +349,12 @@ async fn update(cognito: &Client, id: &str, settings: &Settings) -> Result<()> {
     request.send().await.map(drop).map_err(|error| failed(error, "UpdateUserPool"))
 }
 
-/// Keeps the body of the answer as it travelled.
-#[derive(Clone, Debug, Default)]
-struct Answer(Arc<Mutex<Vec<u8>>>);
-
-impl Answer {
-    fn json(&self) -> Result<Value> {
-        let body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        serde_json::from_slice(&body)
-            .map_err(|error| Failure::new(Exit::Failed, format!("Cognito's answer can't be read: {error}")))
-    }
-}
-
-#[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
-impl Intercept for Answer {
-    fn name(&self) -> &'static str {
-        "redress::Answer"
-    }
-
-    fn read_after_deserialization(
-        &self,
-        context: &AfterDeserializationInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let body = context.response().body().bytes().map(<[u8]>::to_vec);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = body.unwrap_or_default();
-        Ok(())
-    }
-}
-
-/// Sends this body in place of what the SDK's types would make. It is signed after this hook.
-#[derive(Clone, Debug)]
-struct Body(String);
-
-#[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
-impl Intercept for Body {
-    fn name(&self) -> &'static str {
-        "redress::Body"
-    }
-
-    fn modify_before_retry_loop(
-        &self,
-        context: &mut BeforeTransmitInterceptorContextMut<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let request = context.request_mut();
-        request.headers_mut().insert("content-length", self.0.len().to_string());
-        *request.body_mut() = SdkBody::from(self.0.as_str());
-        Ok(())
-    }
+/// The document of an answer.
+fn json_of(answer: &Answer) -> Result<Value> {
+    let unreadable =
+        |error: String| Failure::new(Exit::Failed, format!("Cognito's answer can't be read: {error}"));
+    let text = answer.text().map_err(|error| unreadable(error.to_string()))?;
+    serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))
 }
 
 /// The ARN of a function or an alias, of this Region and account: Cognito calls no version by its number, and
