@@ -7,8 +7,8 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use redress_remediators::{
-    Access, Aws, Call, Change, Disposition, Erased, Error, ErrorKind, Evidence, Key, LastSeen, Plan,
-    Proposal, RawAsk, Risk, Tags, Undo,
+    Access, Aws, Call, Change, Connection, Disposition, Erased, Error, ErrorKind, Evidence, Key, LastSeen,
+    Plan, Proposal, RawAsk, Risk, Tags, Undo,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -314,16 +314,7 @@ impl Run<'_> {
             self.subject.control_params = own;
         }
         let asks = wants && self.subject.control_params.is_none();
-        let purpose = Purpose {
-            key: &self.key,
-            region: &self.subject.region,
-            remediator: self.remediator,
-            access,
-            run: &self.id,
-            control_params: asks,
-        };
-        let mut connection = self.engine.connect.connect(&purpose).await?;
-        connection.pace = Some(self.engine.budget.until(self.deadline));
+        let connection = self.connection(access, asks).await?;
         if asks {
             match self.engine.connect.control_params(&connection, &control).await {
                 Ok(params) => self.subject.control_params = params,
@@ -337,17 +328,27 @@ impl Run<'_> {
 
     /// Other credentials for the same run.
     async fn clients(&self, access: Access) -> Result<Aws, Error> {
+        let connection = self.connection(access, false).await?;
+        Ok(Aws::new(connection, self.key.clone(), self.remediator, access))
+    }
+
+    async fn connection(&self, access: Access, control_params: bool) -> Result<Connection, Error> {
         let purpose = Purpose {
             key: &self.key,
             region: &self.subject.region,
             remediator: self.remediator,
             access,
             run: &self.id,
-            control_params: false,
+            control_params,
         };
         let mut connection = self.engine.connect.connect(&purpose).await?;
         connection.pace = Some(self.engine.budget.until(self.deadline));
-        Ok(Aws::new(connection, self.key.clone(), self.remediator, access))
+        Ok(connection)
+    }
+
+    /// Whether the plan rests on when a user was last seen.
+    fn rests_on_activity(&self) -> bool {
+        self.remediator.evidence() == Evidence::Activity && matches!(self.goal, Goal::Fix)
     }
 
     /// When the user that this run is about was last seen.
@@ -360,12 +361,8 @@ impl Run<'_> {
 
     /// The state once more, and the evidence that the plan rests on.
     async fn look_again(&self, aws: &Aws) -> Result<(Value, Option<LastSeen>), Error> {
-        let evidence = async {
-            match (self.remediator.evidence(), &self.goal) {
-                (Evidence::Activity, Goal::Fix) => self.last_seen().await,
-                _ => Ok(self.seen.clone()),
-            }
-        };
+        let evidence =
+            async { if self.rests_on_activity() { self.last_seen().await } else { Ok(self.seen.clone()) } };
         tokio::try_join!(self.look(aws), evidence)
     }
 
@@ -815,7 +812,7 @@ impl Run<'_> {
         self.time_left()?;
         self.since =
             guard::read::<Since>(&self.items, &self.keys.since).ok().flatten().map(|since| since.since);
-        if let (Evidence::Activity, Goal::Fix) = (self.remediator.evidence(), &self.goal) {
+        if self.rests_on_activity() {
             self.seen = self.last_seen().await?;
         }
         let aws = self.aws(access).await?;
@@ -932,10 +929,7 @@ impl Run<'_> {
 
     fn time_left(&self) -> Result<(), Stop> {
         let settings = &self.engine.settings;
-        let window = match (self.remediator.evidence(), &self.goal) {
-            (Evidence::Activity, Goal::Fix) => settings.sign_in_window,
-            _ => Duration::ZERO,
-        };
+        let window = if self.rests_on_activity() { settings.sign_in_window } else { Duration::ZERO };
         if Instant::now() + settings.time_to_verify + window > self.deadline {
             return Err(Stop::retry(SOON, "no time was left to verify a write"));
         }
