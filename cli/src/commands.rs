@@ -118,6 +118,14 @@ fn outcomes(
     Ok(())
 }
 
+/// Nothing else may stand beside a JSON document, not even a question.
+fn asks_nothing_in_json(global: &Global, needs_no_answer: bool) -> Result<()> {
+    if global.format == Format::Json && !needs_no_answer {
+        return Err(Failure::input("--format json can't ask: it needs --yes or --dry-run"));
+    }
+    Ok(())
+}
+
 /// Asks, unless that was answered beforehand. Only `yes` is yes.
 fn ask(around: &mut Surroundings, question: &str, yes: bool) -> Result<bool> {
     if yes {

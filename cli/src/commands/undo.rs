@@ -12,7 +12,7 @@ use redress_router::{
 };
 use serde_json::Value;
 
-use super::{ask, entries, head, of, outcomes, tell};
+use super::{ask, asks_nothing_in_json, entries, head, of, outcomes, tell};
 use crate::{
     Surroundings,
     args::{Format, Global, Patience, Undo},
@@ -27,9 +27,7 @@ use crate::{
 const HORIZON: usize = 200;
 
 pub(crate) async fn run(global: &Global, args: &Undo, around: &mut Surroundings) -> Result<Exit> {
-    if global.format == Format::Json && !args.yes && !args.dry_run {
-        return Err(Failure::input("--format json can't ask: it needs --yes or --dry-run"));
-    }
+    asks_nothing_in_json(global, args.yes || args.dry_run)?;
     let to = if args.dry_run { Use::Look } else { Use::Write };
     let context = Context::new(global, around, to).await?;
     let given = match (&args.run, &args.resource) {

@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     Surroundings,
     args::{Attach, Format, Global, Trigger},
-    commands::ask,
+    commands::{ask, asks_nothing_in_json},
     context::{Reach, directory, paint},
     exit::{Exit, Failure, Result},
     output::{Line, Paint, json, lines, text},
@@ -88,9 +88,7 @@ const MESSAGES: [(&str, &str); 3] = [
 ];
 
 pub(crate) async fn run(global: &Global, args: &Attach, around: &mut Surroundings) -> Result<Exit> {
-    if global.format == Format::Json && !args.yes && !args.dry_run {
-        return Err(Failure::input("--format json can't ask: it needs --yes or --dry-run"));
-    }
+    asks_nothing_in_json(global, args.yes || args.dry_run)?;
     let reach = Reach::new(global, around).await?;
     let id = pool(&args.pool, &reach.region)?;
     let caller = reach.caller().await?;

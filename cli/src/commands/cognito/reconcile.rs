@@ -30,7 +30,7 @@ use super::{
 use crate::{
     Surroundings,
     args::{Format, Global, Reconcile},
-    commands::{ask, entries, of, undo},
+    commands::{ask, asks_nothing_in_json, entries, of, undo},
     context::{Context, Use, paint},
     exit::{Exit, Failure, Result},
     input,
@@ -48,9 +48,7 @@ const LATE: SignedDuration = SignedDuration::from_mins(15);
 const TRIES: usize = 5;
 
 pub(crate) async fn run(global: &Global, args: &Reconcile, around: &mut Surroundings) -> Result<Exit> {
-    if global.format == Format::Json && !args.yes && !args.dry_run {
-        return Err(Failure::input("--format json can't ask: it needs --yes or --dry-run"));
-    }
+    asks_nothing_in_json(global, args.yes || args.dry_run)?;
     let context = Context::new(global, around, if args.dry_run { Use::Look } else { Use::Write }).await?;
     let table = activity(&context)?;
     let id = pool(&args.pool, &context.reach.region)?;

@@ -18,7 +18,7 @@ use crate::{
     Surroundings,
     args::{Format, Global, Restore},
     commands::{
-        ask,
+        ask, asks_nothing_in_json,
         undo::{self, Way},
     },
     context::{Context, Use},
@@ -30,9 +30,7 @@ use crate::{
 const TRIES: usize = 5;
 
 pub(crate) async fn run(global: &Global, args: &Restore, around: &mut Surroundings) -> Result<Exit> {
-    if global.format == Format::Json && !args.yes && !args.dry_run {
-        return Err(Failure::input("--format json can't ask: it needs --yes or --dry-run"));
-    }
+    asks_nothing_in_json(global, args.yes || args.dry_run)?;
     let context = Context::new(global, around, if args.dry_run { Use::Look } else { Use::Write }).await?;
     let table = activity(&context)?;
     let pool = Pool::new(&context, pool(&args.pool, &context.reach.region)?);
