@@ -7,7 +7,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The namespace of the metric.
 pub const NAMESPACE: &str = "redress";
@@ -24,14 +24,7 @@ pub const UNREADABLE: &str = "UnreadableSignIns";
 /// Where the pool is known it is also one of the pool's losses. Whose it was stands nowhere, so that only a
 /// person can waive it.
 pub fn unreadable(at: Timestamp, lacks: &str, pool: Option<&str>) -> String {
-    let set = |dimensions: &[&str], metric: &str| {
-        json!({
-            "Namespace": NAMESPACE,
-            "Dimensions": [dimensions],
-            "Metrics": [{ "Name": metric, "Unit": "Count" }],
-        })
-    };
-    let mut sets = vec![set(&[], UNREADABLE)];
+    let mut sets = vec![counted(&[], UNREADABLE)];
     let mut line = json!({
         "level": "ERROR",
         "message": "an event can't be read",
@@ -39,12 +32,21 @@ pub fn unreadable(at: Timestamp, lacks: &str, pool: Option<&str>) -> String {
         UNREADABLE: 1,
     });
     if let Some(pool) = pool {
-        sets.push(set(&[DIMENSION], METRIC));
+        sets.push(counted(&[DIMENSION], METRIC));
         line[DIMENSION] = pool.into();
         line[METRIC] = 1.into();
     }
     line["_aws"] = json!({ "Timestamp": at.as_millisecond(), "CloudWatchMetrics": sets });
     line.to_string()
+}
+
+/// What says that a member of the line is a metric.
+fn counted(dimensions: &[&str], metric: &str) -> Value {
+    json!({
+        "Namespace": NAMESPACE,
+        "Dimensions": [dimensions],
+        "Metrics": [{ "Name": metric, "Unit": "Count" }],
+    })
 }
 
 /// A sign-in that was not recorded.
@@ -68,11 +70,7 @@ impl Loss {
         json!({
             "_aws": {
                 "Timestamp": self.at.as_millisecond(),
-                "CloudWatchMetrics": [{
-                    "Namespace": NAMESPACE,
-                    "Dimensions": [[DIMENSION]],
-                    "Metrics": [{ "Name": METRIC, "Unit": "Count" }],
-                }],
+                "CloudWatchMetrics": [counted(&[DIMENSION], METRIC)],
             },
             "level": "ERROR",
             "message": "a sign-in was not recorded",

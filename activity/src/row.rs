@@ -139,6 +139,11 @@ impl Row {
         self.restored.map_or(self.seen, |restored| restored.max(self.seen))
     }
 
+    /// [`TIMESTAMP`] as it stands in the table: rows of others may hold it in another form than ours.
+    pub fn timestamp(&self) -> String {
+        self.seen_as.clone().unwrap_or_else(|| written(self.seen))
+    }
+
     /// The row as the table holds it.
     pub fn item(&self) -> HashMap<String, AttributeValue> {
         let mut item = self.rest.clone();
@@ -147,7 +152,7 @@ impl Row {
         };
         text(POOL, &self.pool);
         text(SUB, &self.sub);
-        text(TIMESTAMP, &self.seen_as.clone().unwrap_or_else(|| written(self.seen)));
+        text(TIMESTAMP, &self.timestamp());
         for (name, value) in [
             (USERNAME, &self.username),
             (TRIGGER, &self.trigger),

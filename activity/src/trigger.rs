@@ -132,7 +132,8 @@ fn is_source(text: &str) -> bool {
     text.len() <= LONGEST_SOURCE && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-fn is_pool(text: &str) -> bool {
+/// Whether this can be a pool's id.
+pub fn is_pool(text: &str) -> bool {
     (1..=LONGEST_POOL).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }

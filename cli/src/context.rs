@@ -13,7 +13,6 @@ use redress_router::{
     config::Tables,
     engine::{Activity, Engine, Settings},
     event::shown,
-    losses::{CloudWatch, Losses},
     rules::{Mode, RuleSet},
     store::{Clock, Store, dynamodb::DynamoDb, file::File, memory::Memory},
 };
@@ -221,10 +220,7 @@ impl Context {
         let (store, kept) = store(global, Some(&reach.aws), to)?;
         let clock: Clock = Arc::new(Timestamp::now);
         let activity = global.activity_table.as_ref().map(|table| {
-            let cloudwatch = CloudWatch::new(aws_sdk_cloudwatch::Client::new(&reach.aws), Arc::clone(&clock));
-            let losses = Losses::new(Arc::new(cloudwatch), Arc::clone(&store), Arc::clone(&clock));
-            let client = aws_sdk_dynamodb::Client::new(&reach.aws);
-            Arc::new(ActivityTable::new(client, table, Arc::new(losses)))
+            Arc::new(ActivityTable::new(&reach.aws, table, Arc::clone(&store), Arc::clone(&clock)))
         });
         // Whoever only looks need not be allowed to write to a deployment's state.
         let paced_by =

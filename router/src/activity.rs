@@ -2,17 +2,23 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use aws_config::SdkConfig;
 use aws_sdk_dynamodb::{
     Client,
-    error::SdkError,
-    operation::{put_item::PutItemError, update_item::UpdateItemError},
+    error::{ProvideErrorMetadata, SdkError},
+    operation::put_item::PutItemError,
     types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
 };
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use jiff::{SignedDuration, Timestamp};
 use redress_activity::row::{self, Phase, Row};
 use redress_remediators::{BoxFuture, Error, ErrorKind, Key, LastSeen, Result};
 
-use crate::{engine::Activity, losses::Losses};
+use crate::{
+    engine::Activity,
+    losses::{CloudWatch, Losses},
+    store::{Clock, Store},
+};
 
 /// When a user who was enabled again is looked at next, to be given its days by the rules.
 const SOON: SignedDuration = SignedDuration::from_hours(24);
@@ -34,9 +40,12 @@ pub enum PutBack {
 }
 
 impl ActivityTable {
-    /// The table of this name; `losses` tells of sign-ins that are missing in it.
-    pub fn new(client: Client, table: impl Into<String>, losses: Arc<Losses>) -> Self {
-        Self { client, table: table.into(), losses }
+    /// The table of this name. CloudWatch tells of the sign-ins that are missing in it, and the store which of
+    /// them are accounted for.
+    pub fn new(aws: &SdkConfig, table: impl Into<String>, store: Arc<dyn Store>, clock: Clock) -> Self {
+        let cloudwatch = CloudWatch::new(aws_sdk_cloudwatch::Client::new(aws), Arc::clone(&clock));
+        let losses = Arc::new(Losses::new(Arc::new(cloudwatch), store, clock));
+        Self { client: Client::new(aws), table: table.into(), losses }
     }
 
     /// The sign-ins that are missing in the table.
@@ -68,23 +77,17 @@ impl ActivityTable {
             .condition_expression("attribute_not_exists(#sub)")
             .expression_attribute_names("#sub", row::SUB)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match put.send().await {
-            Ok(_) => Ok(PutBack::Done),
-            Err(SdkError::ServiceError(error))
-                if matches!(error.err(), PutItemError::ConditionalCheckFailedException(_)) =>
-            {
-                let PutItemError::ConditionalCheckFailedException(failed) = error.into_err() else {
-                    return Err(Error::new(ErrorKind::Transient, "a condition failed"));
-                };
-                match failed.item {
-                    Some(item) => read(&item).map(|row| PutBack::Exists(Box::new(row))),
-                    None => match self.row(&row.pool, &row.sub).await? {
-                        Some(row) => Ok(PutBack::Exists(Box::new(row))),
-                        None => Err(Error::new(ErrorKind::Transient, "the row was there and is gone")),
-                    },
-                }
-            }
-            Err(error) => Err(self.error(error)),
+        let Err(error) = put.send().await else { return Ok(PutBack::Done) };
+        let there = match error.as_service_error() {
+            Some(PutItemError::ConditionalCheckFailedException(failed)) => match &failed.item {
+                Some(item) => Some(read(item)?),
+                None => self.row(&row.pool, &row.sub).await?,
+            },
+            _ => return Err(self.error(error)),
+        };
+        match there {
+            Some(row) => Ok(PutBack::Exists(Box::new(row))),
+            None => Err(Error::new(ErrorKind::Transient, "the row was there and is gone")),
         }
     }
 
@@ -106,19 +109,11 @@ impl ActivityTable {
             .condition_expression(condition)
             .expression_attribute_names("#seen", row::TIMESTAMP)
             .expression_attribute_names("#restored", row::RESTORED)
-            .expression_attribute_values(":seen", seen_as(before));
+            .expression_attribute_values(":seen", AttributeValue::S(before.timestamp()));
         if let Some(restored) = restored {
             put = put.expression_attribute_values(":restored", restored);
         }
-        match put.send().await {
-            Ok(_) => Ok(true),
-            Err(SdkError::ServiceError(error))
-                if matches!(error.err(), PutItemError::ConditionalCheckFailedException(_)) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(self.error(error)),
-        }
+        self.held(put.send().await)
     }
 
     /// Removes the row of a user who does not exist any more, unless it was seen since the row was read.
@@ -133,44 +128,26 @@ impl ActivityTable {
             .set_key(Some(Row::key(&row.pool, &row.sub)))
             .condition_expression("#seen = :seen")
             .expression_attribute_names("#seen", row::TIMESTAMP)
-            .expression_attribute_values(":seen", seen_as(row));
-        match delete.send().await {
-            Ok(_) => Ok(()),
-            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
-                Ok(())
-            }
+            .expression_attribute_values(":seen", AttributeValue::S(row.timestamp()));
+        self.held(delete.send().await).map(drop)
+    }
+
+    /// Whether the condition of a write held, and the write was made.
+    fn held<T, E>(&self, sent: std::result::Result<T, SdkError<E, HttpResponse>>) -> Result<bool>
+    where
+        E: ProvideErrorMetadata,
+        Error: From<SdkError<E, HttpResponse>>,
+    {
+        match sent {
+            Ok(_) => Ok(true),
+            Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(false),
             Err(error) => Err(self.error(error)),
         }
     }
 
-    /// All rows of a pool.
-    ///
-    /// # Errors
-    /// As DynamoDB said it; a row that can't be read is an error of its own in the list.
-    pub async fn rows(&self, pool: &str) -> Result<Vec<Result<Row>>> {
-        let mut rows = Vec::new();
-        let mut pages = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .key_condition_expression("#pool = :pool")
-            .expression_attribute_names("#pool", row::POOL)
-            .expression_attribute_values(":pool", AttributeValue::S(pool.to_owned()))
-            .into_paginator()
-            .items()
-            .send();
-        while let Some(item) = pages.next().await {
-            rows.push(read(&item.map_err(|error| self.error(error))?));
-        }
-        Ok(rows)
-    }
-
-    fn error<E>(
-        &self,
-        error: SdkError<E, aws_smithy_runtime_api::client::orchestrator::HttpResponse>,
-    ) -> Error
+    fn error<E>(&self, error: SdkError<E, HttpResponse>) -> Error
     where
-        Error: From<SdkError<E, aws_smithy_runtime_api::client::orchestrator::HttpResponse>>,
+        Error: From<SdkError<E, HttpResponse>>,
     {
         Error::from(error).context(format!("activity table `{}`", self.table))
     }
@@ -179,7 +156,7 @@ impl ActivityTable {
         let (pool, sub) = pool_and_sub(user)?;
         let Some(row) = self.row(pool, sub).await? else { return Ok(None) };
         let in_doubt = self.losses.in_doubt(pool, row.since()).await?;
-        Ok(Some(LastSeen { since: row.since(), signed_in: row.signed_in, warned: row.warned, in_doubt }))
+        Ok(Some(LastSeen { in_doubt, ..seen(&row) }))
     }
 
     async fn mark_disabled(&self, user: &Key, seen: &LastSeen, run: &str) -> Result<bool> {
@@ -215,15 +192,7 @@ impl ActivityTable {
                 ":ttl",
                 AttributeValue::N(at.saturating_add(SOON).unwrap_or(at).as_second().to_string()),
             );
-        match update.send().await {
-            Ok(_) => Ok(()),
-            Err(SdkError::ServiceError(error))
-                if matches!(error.err(), UpdateItemError::ConditionalCheckFailedException(_)) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(self.error(error)),
-        }
+        self.held(update.send().await).map(drop)
     }
 }
 
@@ -246,15 +215,15 @@ impl Activity for ActivityTable {
     }
 }
 
+/// What a row says of its user. Of lost sign-ins it knows nothing.
+pub fn seen(row: &Row) -> LastSeen {
+    LastSeen { since: row.since(), signed_in: row.signed_in, warned: row.warned, in_doubt: None }
+}
+
 fn pool_and_sub(user: &Key) -> Result<(&str, &str)> {
     user.id.split_once('/').ok_or_else(|| Error::new(ErrorKind::Invalid, "the key is no user of a pool"))
 }
 
 fn read(item: &HashMap<String, AttributeValue>) -> Result<Row> {
     Row::read(item).map_err(|unreadable| Error::new(ErrorKind::Invalid, unreadable.to_string()))
-}
-
-/// The time as it stands in the table: rows of others may hold it in another form than ours.
-fn seen_as(row: &Row) -> AttributeValue {
-    AttributeValue::S(row.seen_as.clone().unwrap_or_else(|| row::written(row.seen)))
 }

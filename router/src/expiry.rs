@@ -15,7 +15,7 @@ use redress_remediators::{LastSeen, cognito::policy::Policy};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::event::shown;
+use crate::{activity::seen, event::shown};
 
 /// When a row rings again that is waiting for somebody: a person, a cap, a log to be read.
 const TOMORROW: SignedDuration = SignedDuration::from_hours(24);
@@ -183,11 +183,11 @@ pub fn decide(row: &Row, policy: Option<&Policy>, event: &str, at: Timestamp) ->
     let Some(policy) = policy else {
         return back(Some(Phase::NotYet), Some(later(at, NEXT_MONTH)), row.warned);
     };
-    let seen = LastSeen { since: row.since(), signed_in: row.signed_in, warned: row.warned, in_doubt: None };
+    let seen = seen(row);
     let schedule = policy.schedule(&seen, at);
     let warns = schedule.warn_at.is_some_and(|warn_at| warn_at <= at);
     let warned = if warns { Some(at) } else { row.warned };
-    let next = policy.schedule(&LastSeen { warned, ..seen.clone() }, at).next(at);
+    let next = policy.schedule(&LastSeen { warned, ..seen }, at).next(at);
     if schedule.due_at <= at {
         let tomorrow = later(at, TOMORROW);
         return back(Some(Phase::Due), Some(next.unwrap_or(tomorrow).min(tomorrow)), warned);

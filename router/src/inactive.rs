@@ -15,7 +15,12 @@ use redress_remediators::{Error, ErrorKind, Key, Result};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use crate::{control::INACTIVE_USER, event::Decoded, hub};
+use crate::{
+    control::INACTIVE_USER,
+    event::{Decoded, decode_many},
+    finding::Finding,
+    hub,
+};
 
 /// Findings in one call of
 /// [`BatchImportFindings`](https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_BatchImportFindings.html).
@@ -161,6 +166,19 @@ impl Inactive {
         })
     }
 
+    /// The finding as it comes back from Security Hub: what rules are matched with.
+    ///
+    /// # Errors
+    /// Why there is none; of a row whose pool or user can't stand in a finding.
+    pub fn decoded(&self) -> std::result::Result<Box<Finding>, String> {
+        let text = self.asff().to_string();
+        match decode_many(text.as_bytes()).map_err(|invalid| invalid.to_string())?.pop() {
+            Some(Decoded::Finding(finding)) => Ok(finding),
+            Some(Decoded::Invalid(invalid)) => Err(invalid.to_string()),
+            _ => Err("the row's pool and user make no finding".to_owned()),
+        }
+    }
+
     fn typed(&self) -> AwsSecurityFinding {
         let (compliance, record_state) = self.compliance();
         let details = ResourceDetails::builder()
@@ -289,7 +307,6 @@ impl Importer {
 mod tests {
     #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
-    use crate::event::decode_many;
 
     #[test]
     fn our_own_finding_is_one_that_we_believe_and_names_nobody() {

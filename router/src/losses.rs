@@ -233,11 +233,13 @@ fn key(pool: &str, day: Date) -> String {
     format!("losses#{pool}#{day}")
 }
 
-fn day_of(at: Timestamp) -> Date {
+/// The day of UTC that this is in.
+pub fn day_of(at: Timestamp) -> Date {
     at.to_zoned(TimeZone::UTC).date()
 }
 
-fn start_of(day: Date) -> Timestamp {
+/// When a day of UTC begins; beyond the end of time, the end of time.
+pub fn start_of(day: Date) -> Timestamp {
     day.to_zoned(TimeZone::UTC).map_or(Timestamp::MAX, |zoned| zoned.timestamp())
 }
 

@@ -26,7 +26,7 @@ use redress_router::{
     budget::Budget,
     config::Config,
     engine::{Connect, ControlParams, Engine, Purpose, Settings},
-    losses::{Accounted, CloudWatch, Losses},
+    losses::Accounted,
     report::{Channels, Reporter},
     rules::{Mode, RuleSet},
     service::Service,
@@ -194,9 +194,7 @@ impl World {
     fn service(&self) -> Arc<Service> {
         let store = Arc::clone(&self.store);
         let clock = Arc::clone(&self.clock);
-        let cloudwatch = CloudWatch::new(aws_sdk_cloudwatch::Client::new(&self.aws), Arc::clone(&clock));
-        let losses = Losses::new(Arc::new(cloudwatch), Arc::clone(&store), Arc::clone(&clock));
-        let activity = Arc::new(ActivityTable::new(self.dynamodb(), TABLE, Arc::new(losses)));
+        let activity = Arc::new(ActivityTable::new(&self.aws, TABLE, Arc::clone(&store), Arc::clone(&clock)));
         let engine = Engine {
             registry: REGISTRY,
             rules: RuleSet::parse(&[("rules.yaml", &self.rules)], None, REGISTRY).unwrap(),
@@ -505,9 +503,8 @@ async fn nobody_is_disabled_on_account_of_a_sign_in_that_was_lost() {
     assert_eq!(row.phase, Some(Phase::Due));
 
     // Somebody looks after them: the next day's ring goes through.
-    let clock = Arc::clone(&world.clock);
-    let cloudwatch = CloudWatch::new(aws_sdk_cloudwatch::Client::new(&world.aws), Arc::clone(&clock));
-    let losses = Losses::new(Arc::new(cloudwatch), Arc::clone(&world.store), clock);
+    let table = ActivityTable::new(&world.aws, TABLE, Arc::clone(&world.store), Arc::clone(&world.clock));
+    let losses = table.losses();
     let day = losses.days(&user.pool, world.days_ago(100)).await.unwrap().remove(0);
     assert_eq!(day.lost, 2);
     let accounted =

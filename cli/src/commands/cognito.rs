@@ -10,6 +10,7 @@ mod users;
 use std::sync::Arc;
 
 use aws_sdk_cognitoidentityprovider::Client;
+use redress_activity::trigger::is_pool;
 use redress_remediators::Error;
 use redress_router::{activity::ActivityTable, event::shown};
 
@@ -32,8 +33,7 @@ pub(crate) async fn run(global: &Global, command: &Cognito, around: &mut Surroun
 
 /// The id of a pool, if it can be one of this Region.
 fn pool<'a>(text: &'a str, region: &str) -> Result<&'a str> {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    if !(1..=55).contains(&text.len()) || !text.bytes().all(legal) {
+    if !is_pool(text) {
         return Err(Failure::input(format!("`{}` is no user pool's id", shown(text))));
     }
     // An id begins with its Region; those of emulators need not.

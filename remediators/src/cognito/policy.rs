@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde_json::Value;
 
 use crate::LastSeen;
 
@@ -83,6 +84,14 @@ pub struct Schedule {
 }
 
 impl Policy {
+    /// The policy of a rule with these `params`.
+    ///
+    /// # Errors
+    /// Where they are none.
+    pub fn of(params: &Value) -> serde_json::Result<Self> {
+        if params.is_null() { Ok(Self::default()) } else { Self::deserialize(params) }
+    }
+
     /// For how long a user must not have been seen.
     pub fn threshold(&self, signed_in: bool) -> SignedDuration {
         let never = self.never_signed_in_days.filter(|_| !signed_in);

@@ -13,10 +13,9 @@ use redress_router::{
     budget::Budget,
     config::Config,
     engine::{Activity, Engine, Settings},
-    losses::{CloudWatch, Losses},
     report::Reporter,
     service::Service,
-    store::{Store, dynamodb::DynamoDb, memory::Memory},
+    store::{Clock, Store, dynamodb::DynamoDb, memory::Memory},
 };
 use serde_json::value::RawValue;
 use tokio::{
@@ -91,7 +90,7 @@ async fn run() -> Result<(), Failure> {
 fn assemble(config: &Config, rules: &redress_router::rules::RuleSet) -> Result<Arc<Service>, Failure> {
     let aws = function_config(&config.roots)?;
     let region = aws.region().map(ToString::to_string).ok_or("AWS_REGION is not set")?;
-    let clock: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(Timestamp::now);
+    let clock: Clock = Arc::new(Timestamp::now);
     let store: Arc<dyn Store> = match &config.tables {
         Some(tables) => Arc::new(DynamoDb::new(
             aws_sdk_dynamodb::Client::new(&aws),
@@ -102,11 +101,10 @@ fn assemble(config: &Config, rules: &redress_router::rules::RuleSet) -> Result<A
         )),
         None => Arc::new(Memory::with_clock(Arc::clone(&clock))),
     };
-    let activity = config.activity_table.as_ref().map(|table| {
-        let cloudwatch = CloudWatch::new(aws_sdk_cloudwatch::Client::new(&aws), Arc::clone(&clock));
-        let losses = Losses::new(Arc::new(cloudwatch), Arc::clone(&store), Arc::clone(&clock));
-        Arc::new(ActivityTable::new(aws_sdk_dynamodb::Client::new(&aws), table, Arc::new(losses)))
-    });
+    let activity = config
+        .activity_table
+        .as_ref()
+        .map(|table| Arc::new(ActivityTable::new(&aws, table, Arc::clone(&store), Arc::clone(&clock))));
     let budget = Budget::new(Arc::clone(&store), Arc::clone(&clock)).share(&USER_UPDATE, config.user_updates);
     let engine = Engine {
         registry: REGISTRY,

@@ -18,7 +18,7 @@ use crate::{
     activity::{ActivityTable, PutBack},
     audit::{Asker, Stage, Verb},
     engine::{Done, Outcome, Request},
-    event::{Decoded, decode_many, shown},
+    event::shown,
     expiry::{self, Read, Whose, decide, rest},
     finding::Finding,
     inactive::{Home, Inactive, Says},
@@ -316,10 +316,7 @@ impl Service {
         if rule.source.automatic == crate::rules::Mode::Off {
             return Ok(None);
         }
-        if rule.source.params.is_null() {
-            return Ok(Some(Policy::default()));
-        }
-        let policy = Policy::deserialize(&rule.source.params);
+        let policy = Policy::of(&rule.source.params);
         policy.map(Some).map_err(|error| format!("parameters of rule `{}`: {error}", rule.name()))
     }
 
@@ -371,29 +368,21 @@ impl Service {
 
 /// The finding that the user of this row would have: what rules are matched with.
 fn candidate(home: &Home, row: &Row, at: Timestamp) -> Result<Finding, String> {
-    let text =
-        Inactive::new(home, row, Says::Inactive(at.duration_since(row.since())), at).asff().to_string();
-    let mut decoded = decode_many(text.as_bytes()).map_err(|invalid| invalid.to_string())?;
-    match decoded.pop() {
-        Some(Decoded::Finding(finding)) => {
-            let user = home.user(&row.pool, &row.sub);
-            let remediator = redress_remediators::find("cognito.disable_user")
-                .ok_or_else(|| "this build has no `cognito.disable_user`".to_owned())?;
-            let seen = redress_remediators::Sighting {
-                kind: remediator.kind().asff,
-                id: &finding.resources.first().map(|resource| resource.id.clone()).unwrap_or_default(),
-                id_alt: None,
-                account: &home.account,
-                region: &home.region,
-                partition: &home.partition,
-            };
-            match remediator.locate(&seen) {
-                Ok(key) if key == user => Ok(*finding),
-                Ok(_) => Err("the row's pool and user are no key".to_owned()),
-                Err(misplaced) => Err(misplaced.to_string()),
-            }
-        }
-        Some(Decoded::Invalid(invalid)) => Err(invalid.to_string()),
-        _ => Err("the row's pool and user make no finding".to_owned()),
+    let says = Says::Inactive(at.duration_since(row.since()));
+    let finding = Inactive::new(home, row, says, at).decoded()?;
+    let remediator = redress_remediators::find("cognito.disable_user")
+        .ok_or_else(|| "this build has no `cognito.disable_user`".to_owned())?;
+    let seen = redress_remediators::Sighting {
+        kind: remediator.kind().asff,
+        id: &finding.resources.first().map(|resource| resource.id.clone()).unwrap_or_default(),
+        id_alt: None,
+        account: &home.account,
+        region: &home.region,
+        partition: &home.partition,
+    };
+    match remediator.locate(&seen) {
+        Ok(key) if key == home.user(&row.pool, &row.sub) => Ok(*finding),
+        Ok(_) => Err("the row's pool and user are no key".to_owned()),
+        Err(misplaced) => Err(misplaced.to_string()),
     }
 }

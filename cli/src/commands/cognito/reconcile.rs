@@ -19,13 +19,13 @@ use redress_router::{
     audit::Verb,
     control::INACTIVE_USER,
     event::MAX_INPUT,
-    losses::{Accounted, Day},
+    losses::{Accounted, Day, day_of, start_of},
 };
 use serde_json::{Value, json};
 
 use super::{
     activity, failed, pool,
-    users::{Pool, first_alarm, is_sub, schedule},
+    users::{Pool, is_sub},
 };
 use crate::{
     Surroundings,
@@ -93,13 +93,8 @@ impl Span {
     }
 
     fn holds_day(&self, day: Date) -> bool {
-        let start = day.to_zoned(TimeZone::UTC).map(|zoned| zoned.timestamp());
-        day >= day_of(self.from) && start.is_ok_and(|start| start < self.until)
+        day >= day_of(self.from) && start_of(day) < self.until
     }
-}
-
-fn day_of(at: Timestamp) -> Date {
-    at.to_zoned(TimeZone::UTC).date()
 }
 
 /// What the log says.
@@ -241,7 +236,7 @@ impl Work<'_> {
         let bar = progress(around, None, "reading the recorder's log");
         let client = aws_sdk_cloudwatchlogs::Client::new(&self.pool.context.reach.aws);
         for day in days {
-            let start = day.day.to_zoned(TimeZone::UTC).map_or(span.from, |zoned| zoned.timestamp());
+            let start = start_of(day.day);
             let end = start.saturating_add(SignedDuration::from_hours(24) + LATE).unwrap_or(span.until);
             let mut pages = client
                 .filter_log_events()
@@ -347,10 +342,7 @@ impl Work<'_> {
     }
 
     fn rings(&self, row: Row) -> Result<Row> {
-        let policy = self.pool.policy(&row, self.now)?;
-        let alarm = policy.map(|(_, policy)| first_alarm(&schedule(&policy, &row, self.now)));
-        let tomorrow = self.now.saturating_add(SignedDuration::from_hours(24)).unwrap_or(self.now);
-        Ok(Row { ttl: Some(alarm.unwrap_or(tomorrow).as_second()), ..row })
+        Ok(Row { ttl: Some(self.pool.alarm(&row, self.now)?.as_second()), ..row })
     }
 
     /// Enables users again by undoing the runs that disabled them.

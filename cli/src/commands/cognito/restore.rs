@@ -5,14 +5,14 @@
 
 use std::io::Write as _;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use redress_activity::row::{Phase, Row};
 use redress_router::{activity::ActivityTable, control::INACTIVE_USER, event::shown};
 use serde_json::json;
 
 use super::{
     activity, pool,
-    users::{Pool, User, first_alarm, schedule},
+    users::{Pool, User},
 };
 use crate::{
     Surroundings,
@@ -163,11 +163,7 @@ impl Clock<'_> {
                 run: None,
                 ..before.clone()
             };
-            let policy = self.pool.policy(&after, now)?;
-            let alarm = policy.map(|(_, policy)| first_alarm(&schedule(&policy, &after, now)));
-            // Without a rule it is looked at tomorrow: there may be one by then.
-            let tomorrow = now.saturating_add(SignedDuration::from_hours(24)).unwrap_or(now);
-            after.ttl = Some(alarm.unwrap_or(tomorrow).as_second());
+            after.ttl = Some(self.pool.alarm(&after, now)?.as_second());
             if self.table.replace(&before, &after).await? {
                 return Ok(());
             }

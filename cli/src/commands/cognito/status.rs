@@ -24,9 +24,6 @@ use crate::{
     output::{json, progress, text},
 };
 
-/// How far back lost sign-ins are looked for: as far as CloudWatch keeps them.
-const LOSSES: SignedDuration = SignedDuration::from_hours(24 * 455);
-
 pub(crate) async fn run(global: &Global, args: &Status, around: &mut Surroundings) -> Result<Exit> {
     let context = Context::new(global, around, Use::Look).await?;
     activity(&context)?;
@@ -153,8 +150,8 @@ async fn of_pool(context: &Context, table: &Table, id: &str, list: bool) -> Resu
     if list {
         state.counts.compare(&pool, subs).await?;
     }
-    let since = now.saturating_sub(LOSSES).unwrap_or(Timestamp::UNIX_EPOCH);
-    state.lost = match activity(context)?.losses().days(id, since).await {
+    // It goes back no farther than CloudWatch keeps them.
+    state.lost = match activity(context)?.losses().days(id, Timestamp::MIN).await {
         Ok(days) => Ok(days.into_iter().filter(Day::is_open).collect()),
         Err(error) => Err(Failure::from(error)),
     };

@@ -10,17 +10,17 @@ use aws_sdk_cognitoidentityprovider::{
 use jiff::{SignedDuration, Timestamp};
 use redress_activity::row::Row;
 use redress_remediators::{
-    Error, ErrorKind, Key, LastSeen, Pace, Quota,
+    Error, ErrorKind, Key, Pace, Quota,
     cognito::{
         USER_LIST,
         policy::{Policy, Schedule},
     },
 };
 use redress_router::{
-    event::{Decoded, decode_many, shown},
+    activity::seen,
+    event::shown,
     inactive::{Home, Inactive, Says},
 };
-use serde::Deserialize as _;
 use tokio::time::Instant;
 
 use crate::{
@@ -181,17 +181,21 @@ impl<'a> Pool<'a> {
     /// The rule that decides about the user of a row for being inactive, and what it says.
     pub(super) fn policy(&self, row: &Row, at: Timestamp) -> Result<Option<(&str, Policy)>> {
         // The rules are asked as they are about the finding that redress itself would write.
-        let asff = Inactive::new(&self.home(), row, Says::Inactive(SignedDuration::ZERO), at).asff();
-        let Some(Decoded::Finding(finding)) = decode_many(asff.to_string().as_bytes())?.pop() else {
-            return Err(Failure::new(Exit::Failed, format!("`{}` makes no finding", shown(&row.sub))));
-        };
+        let finding = Inactive::new(&self.home(), row, Says::Inactive(SignedDuration::ZERO), at).decoded();
+        let finding = finding
+            .map_err(|_| Failure::new(Exit::Failed, format!("`{}` makes no finding", shown(&row.sub))))?;
         let Some(rule) = self.context.engine.rules.route(&finding) else { return Ok(None) };
-        if rule.source.params.is_null() {
-            return Ok(Some((rule.name(), Policy::default())));
-        }
-        let policy = Policy::deserialize(&rule.source.params)
+        let policy = Policy::of(&rule.source.params)
             .map_err(|error| Failure::input(format!("rule `{}`: {error}", shown(rule.name()))))?;
         Ok(Some((rule.name(), policy)))
+    }
+
+    /// When a row rings first by the rules; without one for its user, in a day: there may be one by then.
+    pub(super) fn alarm(&self, row: &Row, at: Timestamp) -> Result<Timestamp> {
+        let policy = self.policy(row, at)?;
+        let alarm = policy.map(|(_, policy)| first_alarm(&schedule(&policy, row, at)));
+        let tomorrow = || at.saturating_add(SignedDuration::from_hours(24)).unwrap_or(at);
+        Ok(alarm.unwrap_or_else(tomorrow))
     }
 
     fn home(&self) -> Home {
@@ -205,8 +209,7 @@ impl<'a> Pool<'a> {
 
 /// The days that a policy gives the user of a row.
 pub(super) fn schedule(policy: &Policy, row: &Row, at: Timestamp) -> Schedule {
-    let Row { signed_in, warned, .. } = *row;
-    policy.schedule(&LastSeen { since: row.since(), signed_in, warned, in_doubt: None }, at)
+    policy.schedule(&seen(row), at)
 }
 
 /// When a row rings first: also where that has passed.
