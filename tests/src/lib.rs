@@ -16,4 +16,5 @@ pub mod process;
 pub mod runtime_api;
 pub mod sqs_poller;
 pub mod stream;
+pub mod trial;
 pub mod venv;

@@ -1,5 +1,5 @@
-//! Python environments for the emulators and for the benchmark's baseline, made from pinned requirements
-//! under `target`. Whichever test process comes first makes them; the others wait.
+//! Python environments for the emulators, for the benchmark's baseline and for what builds the packages, made
+//! from pinned requirements under `target`. Whichever test process comes first makes them; the others wait.
 
 use std::{
     fs::{self, File},
@@ -100,8 +100,7 @@ pub(crate) fn made_once(dir: &Path, stamp: &str, make: impl FnOnce() -> Result<(
 
 /// The version of `python3` on PATH, if it is new enough.
 fn find_python() -> Result<String> {
-    let needed =
-        format!("the end-to-end tests need Python {}.{} or newer as `python3` on PATH", OLDEST.0, OLDEST.1);
+    let needed = format!("Python {}.{} or newer is needed as `python3` on PATH", OLDEST.0, OLDEST.1);
     let code = "import platform, sys; print(platform.python_version(), *sys.version_info[:2])";
     let output = Command::new("python3")
         .args(["-c", code])

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::generate;
+use crate::{generate, package};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -25,7 +25,7 @@ pub fn check(root: &Path) -> Outcome {
     if failed == 0 { Ok(()) } else { Err(format!("{failed} checks failed").into()) }
 }
 
-/// Runs every test, then every check; ends with how many passed and failed.
+/// Runs every test, then every check, then packs the functions and tries the packages; ends with how many passed and failed.
 pub fn test(root: &Path, checks: bool) -> Outcome {
     heading("cargo test --workspace");
     let mut count = run_tests(root)?;
@@ -33,6 +33,19 @@ pub fn test(root: &Path, checks: bool) -> Outcome {
         let (passed, failed) = all_checks(root)?;
         count.passed += passed;
         count.failed += failed;
+        // Minutes, after every change: not for whoever only wants to know about the lints.
+        heading("cargo xtask package --check");
+        match package::run(root, &package::Options::check()) {
+            Ok(()) => {
+                count.passed += 1;
+                println!("check packages ... ok");
+            }
+            Err(error) => {
+                count.failed += 1;
+                eprintln!("{error}");
+                println!("check packages ... FAILED");
+            }
+        }
     }
     if count.ignored > 0 {
         println!("{} ignored", count.ignored);
@@ -107,19 +120,24 @@ fn heading(text: &str) {
     println!("\n== {text}");
 }
 
-/// The cargo that runs this, in the workspace, without what it has told this process of its own package:
-/// build scripts that look at it would run again.
+/// The cargo that runs this, in the workspace, without what it has told this process of its own package.
 fn cargo(root: &Path, arguments: &[&str]) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
+    forget_package(&mut command);
+    command.current_dir(root).args(arguments);
+    command
+}
+
+/// Keeps from a command what cargo has told this process of its own package: build scripts that look at it
+/// would run again.
+pub fn forget_package(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
             command.env_remove(&name);
         }
     }
-    command.current_dir(root).args(arguments);
-    command
 }
 
 /// The sum of cargo's `test result:` lines.

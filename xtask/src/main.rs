@@ -4,6 +4,7 @@ mod checks;
 mod controls;
 mod generate;
 mod iam;
+mod package;
 mod reference;
 mod stackset;
 
@@ -29,11 +30,16 @@ enum Chore {
     },
     /// Check format, lints, generated files, documentation and dependencies
     Check,
-    /// Run every test, then every check
+    /// Make the archives of the Lambda functions, for each architecture whose Rust target is installed
+    ///
+    /// Same commit, same toolchain: same bytes. What builds them is installed into `target` first, where it is
+    /// absent; the first time takes some ten minutes for each architecture.
+    Package(package::Options),
+    /// Run every test, then every check, then make the packages and try them
     ///
     /// Ends with a line `N passed, N failed`; a check counts as a test.
     Test {
-        /// Leave the checks out
+        /// Leave the checks and the packages out
         #[arg(long)]
         no_checks: bool,
     },
@@ -44,6 +50,7 @@ fn main() -> ExitCode {
     let done = match Xtask::parse().chore {
         Chore::Generate { check } => generate::run(root, check),
         Chore::Check => checks::check(root),
+        Chore::Package(options) => package::run(root, &options),
         Chore::Test { no_checks } => checks::test(root, !no_checks),
     };
     match done {
