@@ -91,20 +91,12 @@ mod tests {
         (std::fs::read(std::env::current_exe().unwrap()).unwrap(), architecture)
     }
 
-    /// With every `from` in it replaced by `to`, of the same length.
+    /// With the first `from` in it replaced by `to`, of the same length: what the loader reads stands first.
     fn patched(executable: &[u8], from: &str, to: &str) -> Vec<u8> {
         assert_eq!(from.len(), to.len());
         let mut copy = executable.to_owned();
-        let places: Vec<usize> = copy
-            .windows(from.len())
-            .enumerate()
-            .filter(|(_, w)| *w == from.as_bytes())
-            .map(|(i, _)| i)
-            .collect();
-        assert!(!places.is_empty(), "`{from}` is not in it");
-        for place in places {
-            copy[place..place + to.len()].copy_from_slice(to.as_bytes());
-        }
+        let at = copy.windows(from.len()).position(|window| window == from.as_bytes()).unwrap();
+        copy[at..at + to.len()].copy_from_slice(to.as_bytes());
         copy
     }
 
@@ -128,7 +120,7 @@ mod tests {
             Architecture::Arm64 => Architecture::X86_64,
         };
         assert_eq!(check(&executable, other), Err(format!("it is not for {other}")));
-        let loader = patched(&executable, "/ld-linux-", "/ld-musl-x-");
+        let loader = patched(&executable, "/ld-linux-", "/ld-musl--");
         assert!(check(&loader, architecture).unwrap_err().starts_with("its loader is /lib"));
     }
 
