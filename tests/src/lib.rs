@@ -16,5 +16,6 @@ pub mod process;
 pub mod runtime_api;
 pub mod sqs_poller;
 pub mod stream;
+pub mod terraform;
 pub mod trial;
 pub mod venv;
