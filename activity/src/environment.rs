@@ -160,7 +160,7 @@ pub fn variable(name: &str) -> Option<String> {
 
 /// The credentials that Lambda puts into a function's environment, read directly: the SDK's chain of
 /// providers would look at files and metadata services that a function does not have.
-pub fn environment_credentials() -> Option<SharedCredentialsProvider> {
+fn environment_credentials() -> Option<SharedCredentialsProvider> {
     let credentials = Credentials::new(
         variable("AWS_ACCESS_KEY_ID")?,
         variable("AWS_SECRET_ACCESS_KEY")?,
