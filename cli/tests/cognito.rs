@@ -5,7 +5,6 @@ mod common;
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
     sync::{Arc, LazyLock, Mutex},
 };
 
@@ -29,7 +28,7 @@ use redress_sandbox::{
 };
 use serde_json::{Value, json};
 
-use self::common::{ACCOUNT, Ended, REGION};
+use self::common::{ACCOUNT, Dir, Ended, REGION};
 
 const RECORDER: &str = "arn:aws:lambda:eu-west-1:123456789012:function:redress-sign-in-recorder";
 
@@ -37,13 +36,7 @@ struct World {
     emulator: Emulator,
     cognito: Client,
     pool: String,
-    dir: PathBuf,
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
+    dir: Dir,
 }
 
 impl World {
@@ -78,9 +71,7 @@ impl World {
             .await
             .unwrap();
         let pool = made.user_pool.unwrap().id.unwrap();
-        let dir = std::env::temp_dir().join(format!("redress-cognito-{}", uuid::Uuid::new_v4()));
-        std::fs::create_dir_all(&dir).unwrap();
-        Self { emulator, cognito, pool, dir }
+        Self { emulator, cognito, pool, dir: Dir::new() }
     }
 
     async fn command(&self, args: &[&str]) -> Ended {
@@ -223,13 +214,7 @@ struct Told {
     emulator: Emulator,
     pool: Arc<Mutex<Value>>,
     sent: Arc<Mutex<Vec<Value>>>,
-    dir: PathBuf,
-}
-
-impl Drop for Told {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
+    dir: Dir,
 }
 
 impl Told {
@@ -268,9 +253,7 @@ impl Told {
             http::Response::new(answer.to_string().into())
         };
         let emulator = Emulator::new().with_service("cognito-idp", Arc::new(handler));
-        let dir = std::env::temp_dir().join(format!("redress-cognito-{}", uuid::Uuid::new_v4()));
-        std::fs::create_dir_all(&dir).unwrap();
-        Self { emulator, pool, sent, dir }
+        Self { emulator, pool, sent, dir: Dir::new() }
     }
 
     async fn attach(&self, more: &[&str]) -> Ended {
@@ -379,13 +362,7 @@ struct Listing {
     /// Answers of this many calls are errors for too many requests.
     throttle: Arc<Mutex<usize>>,
     asked: Arc<Mutex<Vec<Value>>>,
-    dir: PathBuf,
-}
-
-impl Drop for Listing {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
+    dir: Dir,
 }
 
 /// Counted from one moment, so that the same number of days is the same time.
@@ -437,9 +414,7 @@ impl Listing {
         let emulator = Emulator::new().with_service("cognito-idp", Arc::new(handler));
         let dynamodb = aws_sdk_dynamodb::Client::new(&emulator.sdk_config(ACCOUNT, REGION));
         tables::make(&dynamodb, "activity", tables::ACTIVITY).await.unwrap();
-        let dir = std::env::temp_dir().join(format!("redress-cognito-{}", uuid::Uuid::new_v4()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let listing = Self { emulator, dynamodb, people, throttle, asked, dir };
+        let listing = Self { emulator, dynamodb, people, throttle, asked, dir: Dir::new() };
         listing.rules("inactive_days: 90", ACCOUNT);
         listing
     }

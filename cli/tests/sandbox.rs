@@ -16,19 +16,13 @@ use redress_sandbox::{
 };
 use serde_json::{Value, json};
 
-use self::common::{ACCOUNT, Ended, REGION, command};
+use self::common::{ACCOUNT, Dir, Ended, REGION, command};
 
 struct World {
     emulator: Emulator,
     hub: SecurityHub,
     made: Furnished,
-    dir: PathBuf,
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
+    dir: Dir,
 }
 
 impl World {
@@ -40,9 +34,7 @@ impl World {
             Arc::new(move |request| answering.handle_request(&request).map(Into::into)),
         );
         let made = furnish(&emulator, ACCOUNT, REGION).await.unwrap();
-        let dir = std::env::temp_dir().join(format!("redress-cli-{}", uuid::Uuid::new_v4()));
-        std::fs::create_dir_all(&dir).unwrap();
-        Self { emulator, hub, made, dir }
+        Self { emulator, hub, made, dir: Dir::new() }
     }
 
     fn finding(&self, control: &str) -> ControlFinding {

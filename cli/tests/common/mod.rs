@@ -2,7 +2,8 @@
 
 use std::{
     io::{Cursor, Write},
-    path::Path,
+    ops::Deref,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
@@ -28,6 +29,31 @@ impl Write for Tape {
 impl Tape {
     fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+/// A folder that is gone with whoever has it.
+pub(crate) struct Dir(PathBuf);
+
+impl Dir {
+    pub(crate) fn new() -> Self {
+        let dir = std::env::temp_dir().join(format!("redress-cli-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir_all(&dir).unwrap();
+        Self(dir)
+    }
+}
+
+impl Deref for Dir {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
