@@ -12,7 +12,8 @@ use crate::{
     aws_call::identify,
     deployment::{ACCOUNT, REGION},
     error::{Context, Error, Result},
-    http1::{self, Reply, Reset, Server},
+    hold_proxy::pass_on,
+    http1::{self, Reply, Server},
     node,
     process::{Process, free_port, log_file},
 };
@@ -138,13 +139,5 @@ async fn fill_gaps(url: &str, request: Request<Bytes>) -> Reply {
         answer.headers_mut().insert(http::header::CONTENT_TYPE, json);
         return Ok(answer);
     }
-    let mut request = request;
-    for header in ["connection", "content-length", "expect", "transfer-encoding"] {
-        request.headers_mut().remove(header);
-    }
-    let mut answer = http1::send(url, request).await.map_err(|_| Reset)?;
-    for header in ["connection", "content-length", "keep-alive", "transfer-encoding"] {
-        answer.headers_mut().remove(header);
-    }
-    Ok(answer)
+    pass_on(url, request).await
 }

@@ -285,7 +285,9 @@ impl Shared {
         let number = call.number;
         let note = |forwarded, status| self.note(epoch, number, forwarded, status);
         let forward = async || {
-            let answer = self.forward(&call.aws.service, request).await;
+            let upstreams = &self.upstreams;
+            let url = upstreams.services.get(&call.aws.service).unwrap_or(&upstreams.default);
+            let answer = pass_on(url, request).await;
             note(true, None);
             answer
         };
@@ -347,24 +349,6 @@ impl Shared {
             call.status = status;
         }
     }
-
-    async fn forward(&self, service: &str, request: Request<Bytes>) -> Reply {
-        let head_only = request.method() == Method::HEAD;
-        let (mut head, body) = request.into_parts();
-        // The Host header stays: the caller's signature covers it.
-        hop_by_hop(&mut head.headers);
-        head.headers.remove(header::EXPECT);
-        head.headers.remove(header::CONTENT_LENGTH);
-        let url = self.upstreams.services.get(service).unwrap_or(&self.upstreams.default);
-        // Where the upstream breaks off, so does the proxy.
-        let mut answer = http1::send(url, Request::from_parts(head, body)).await.map_err(|_| Reset)?;
-        hop_by_hop(answer.headers_mut());
-        if !head_only {
-            answer.headers_mut().remove(header::CONTENT_LENGTH);
-        }
-        *answer.version_mut() = http::Version::HTTP_11;
-        Ok(answer)
-    }
 }
 
 impl Order {
@@ -402,6 +386,24 @@ async fn hold(sender: oneshot::Sender<Held>, call: Call) -> Verdict {
         // The test has dropped its order.
         Err(_) => Verdict::GoOn,
     }
+}
+
+/// Passes a request on, and its answer back.
+pub(crate) async fn pass_on(url: &str, request: Request<Bytes>) -> Reply {
+    let head_only = request.method() == Method::HEAD;
+    let (mut head, body) = request.into_parts();
+    // The Host header stays: the caller's signature covers it.
+    hop_by_hop(&mut head.headers);
+    head.headers.remove(header::EXPECT);
+    head.headers.remove(header::CONTENT_LENGTH);
+    // Where the upstream breaks off, so does the proxy.
+    let mut answer = http1::send(url, Request::from_parts(head, body)).await.map_err(|_| Reset)?;
+    hop_by_hop(answer.headers_mut());
+    if !head_only {
+        answer.headers_mut().remove(header::CONTENT_LENGTH);
+    }
+    *answer.version_mut() = http::Version::HTTP_11;
+    Ok(answer)
 }
 
 /// Headers that belong to one connection only.

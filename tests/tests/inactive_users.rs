@@ -13,7 +13,6 @@ use std::{
 };
 
 use aws_config::SdkConfig;
-use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
 use redress_activity::{
     loss::Loss,
@@ -37,6 +36,7 @@ use redress_sandbox::{
     securityhub::SecurityHub,
     tables,
 };
+use redress_tests::stream::{Change, Stream};
 use serde_json::{Value, json, value::RawValue};
 use tokio::time::Instant;
 
@@ -119,7 +119,7 @@ struct World {
     clock: Clock,
     passed: Arc<AtomicI64>,
     dead: Arc<Mutex<Vec<Value>>>,
-    events: AtomicUsize,
+    stream: Stream,
     denied: Arc<Mutex<Option<String>>>,
 }
 
@@ -161,7 +161,7 @@ impl World {
             clock,
             passed,
             dead,
-            events: AtomicUsize::new(0),
+            stream: Stream::of(TABLE),
             denied: Arc::default(),
         };
         world.make_table(TABLE, tables::ACTIVITY).await;
@@ -261,24 +261,7 @@ impl World {
 
     /// The record of a row that has run out.
     fn removed(&self, row: &Row) -> Value {
-        let number = self.events.fetch_add(1, Ordering::SeqCst);
-        json!({
-            "eventID": format!("expiry-{number}"),
-            "eventName": "REMOVE",
-            "eventVersion": "1.1",
-            "eventSource": "aws:dynamodb",
-            "awsRegion": REGION,
-            "userIdentity": { "type": "Service", "principalId": "dynamodb.amazonaws.com" },
-            "dynamodb": {
-                "ApproximateCreationDateTime": self.now().as_second(),
-                "Keys": image(&Row::key(&row.pool, &row.sub)),
-                "OldImage": image(&row.item()),
-                "SequenceNumber": format!("{:021}", 1000 + number),
-                "SizeBytes": 100,
-                "StreamViewType": "NEW_AND_OLD_IMAGES",
-            },
-            "eventSourceARN": "arn:aws:dynamodb:eu-west-1:123456789012:table/activity/stream/x",
-        })
+        self.stream.record(Change::Expired, &row.item()).unwrap()
     }
 
     async fn invoke(&self, service: &Arc<Service>, event: &Value) -> Value {
@@ -362,20 +345,6 @@ impl World {
         let done = |call: &&Call| call.operation == operation && call.status == Some(200);
         self.emulator.calls().iter().filter(done).count()
     }
-}
-
-/// An item in DynamoDB's JSON.
-fn image(item: &HashMap<String, AttributeValue>) -> Value {
-    let attribute = |value: &AttributeValue| match value {
-        AttributeValue::S(text) => json!({ "S": text }),
-        AttributeValue::N(number) => json!({ "N": number }),
-        AttributeValue::Bool(is) => json!({ "BOOL": is }),
-        other => panic!("{other:?}"),
-    };
-    item.iter()
-        .map(|(name, value)| (name.clone(), attribute(value)))
-        .collect::<serde_json::Map<_, _>>()
-        .into()
 }
 
 #[tokio::test(start_paused = true)]
@@ -837,6 +806,24 @@ struct SignIn {
 }
 
 impl SignIn {
+    /// Has it happen before the calls with these numbers.
+    fn begin(world: &Arc<World>, user: &User, (at, recorded): (usize, usize), lost: bool) -> Arc<Self> {
+        let sign_in = Arc::new(Self {
+            world: Arc::clone(world),
+            user: user.clone(),
+            at,
+            recorded,
+            calls: AtomicUsize::new(0),
+            ours: AtomicBool::new(false),
+            let_in: Mutex::default(),
+            written: AtomicBool::new(false),
+            lost,
+        });
+        let hook = Arc::clone(&sign_in);
+        world.emulator.meanwhile(Some(Arc::new(move |_| Box::pin(Arc::clone(&hook).before_call()))));
+        sign_in
+    }
+
     async fn before_call(self: Arc<Self>) {
         if self.ours.swap(true, Ordering::SeqCst) {
             return;
@@ -881,19 +868,7 @@ async fn sign_ins_at_every_moment(params: &str) -> (usize, usize) {
             let user = world.user(&world.pool().await, "ada").await;
             world.write(&seen(&user, world.days_ago(100))).await;
             let record = world.expire(&user).await;
-            let sign_in = Arc::new(SignIn {
-                world: Arc::clone(&world),
-                user: user.clone(),
-                at,
-                recorded,
-                calls: AtomicUsize::new(0),
-                ours: AtomicBool::new(false),
-                let_in: Mutex::default(),
-                written: AtomicBool::new(false),
-                lost: false,
-            });
-            let hook = Arc::clone(&sign_in);
-            world.emulator.meanwhile(Some(Arc::new(move |_| Box::pin(Arc::clone(&hook).before_call()))));
+            let sign_in = SignIn::begin(&world, &user, (at, recorded), false);
             let service = world.service();
             world.deliver(&service, &[record]).await;
             for event in world.imported() {
@@ -1074,19 +1049,7 @@ async fn whoever_was_let_in_and_not_recorded_is_given_back() {
             let user = world.user(&world.pool().await, "ada").await;
             world.write(&seen(&user, world.days_ago(100))).await;
             let record = world.expire(&user).await;
-            let sign_in = Arc::new(SignIn {
-                world: Arc::clone(&world),
-                user: user.clone(),
-                at,
-                recorded,
-                calls: AtomicUsize::new(0),
-                ours: AtomicBool::new(false),
-                let_in: Mutex::default(),
-                written: AtomicBool::new(false),
-                lost: true,
-            });
-            let hook = Arc::clone(&sign_in);
-            world.emulator.meanwhile(Some(Arc::new(move |_| Box::pin(Arc::clone(&hook).before_call()))));
+            let sign_in = SignIn::begin(&world, &user, (at, recorded), true);
             let service = world.service();
             world.deliver(&service, &[record]).await;
             tokio::time::sleep(Duration::from_secs(20)).await;
