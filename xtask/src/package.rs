@@ -111,9 +111,9 @@ pub fn run(root: &Path, options: &Options) -> Outcome {
     for architecture in wanted {
         let dir = out.join(architecture.to_string());
         fs::create_dir_all(&dir)?;
-        here.build(architecture, &[DISPATCHER, RECORDER])?;
         let mut sums = String::new();
         for function in [DISPATCHER, RECORDER] {
+            here.build(architecture, &function)?;
             let packed = here.pack(architecture, &function)?;
             let path = dir.join(function.archive);
             fs::write(&path, &packed.archive)?;
@@ -173,7 +173,7 @@ fn check(here: &Place, architecture: Architecture, dir: &Path) -> Outcome {
     }
 
     let elsewhere = here.copy_to(&here.target_dir.join("package-check").join("another place"))?;
-    elsewhere.build(architecture, &[RECORDER])?;
+    elsewhere.build(architecture, &RECORDER)?;
     let again = elsewhere.pack(architecture, &RECORDER)?;
     if fs::read(dir.join(RECORDER.archive))? != again.archive {
         return Err(format!("`{}` is another when built in another folder", RECORDER.archive).into());
@@ -205,8 +205,11 @@ impl Packed {
 }
 
 impl Place {
-    /// Builds the functions with the pinned tool, whatever else is on PATH: another version links otherwise.
-    fn build(&self, architecture: Architecture, functions: &[Function]) -> Outcome {
+    /// Builds a function with the pinned tool, whatever else is on PATH: another version links otherwise.
+    ///
+    /// One at a time: cargo compiles dependencies that both have in another way where it builds both, since a
+    /// crate that the dispatcher alone has is a C library as well, which asks machine code of its own.
+    fn build(&self, architecture: Architecture, function: &Function) -> Outcome {
         let venv = venv::make(&target_dir().join("package-venv"), &self.root.join("xtask/requirements.txt"))?;
         let path = std::env::var_os("PATH").unwrap_or_default();
         let tools = venv.program("cargo-lambda");
@@ -236,10 +239,8 @@ impl Place {
             .args(["lambda", "build", "--release", "--locked", "--disable-optimizations", "--target"])
             .arg(format!("{}.{}", architecture.target(), elf::NEWEST_GLIBC))
             .arg("--lambda-dir")
-            .arg(self.built(architecture));
-        for function in functions {
-            command.args(["--bin", function.binary]);
-        }
+            .arg(self.built(architecture))
+            .args(["--bin", function.binary]);
         let status = command.status()?;
         if status.success() { Ok(()) } else { Err(format!("cargo lambda build: {status}").into()) }
     }
