@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, fmt, path::Path};
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
-use redress_remediators::{Erased, Risk, Sighting, Tags};
+use redress_remediators::{Erased, REGISTRY, Risk, Sighting, Tags};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -454,13 +454,7 @@ fn given(
     finding: &Value,
     registry: &'static [&'static dyn Erased],
 ) -> Result<Result<Finding, String>, String> {
-    let whole = ["ProductArn", "SchemaVersion", "finding_info", "class_uid", "detail-type", "Findings"];
-    let json = if whole.iter().any(|field| finding.get(field).is_some()) {
-        finding.clone()
-    } else {
-        let known = Shorthand::deserialize(finding).map_err(|error| error.to_string())?;
-        expand(&known, registry)?
-    };
+    let json = written(finding, registry)?;
     let decoded = decode_many(json.to_string().as_bytes()).map_err(|invalid| invalid.to_string())?;
     match <[Decoded; 1]>::try_from(decoded) {
         Ok([Decoded::Finding(finding)]) => Ok(Ok(*finding)),
@@ -468,6 +462,36 @@ fn given(
         Ok([Decoded::Invalid(invalid)]) => Ok(Err(invalid.to_string())),
         Err(several) => Err(format!("{} findings; a test has one", several.len())),
     }
+}
+
+/// The findings of a tests file, as Security Hub writes them, each with its test's name.
+///
+/// # Errors
+/// Names the file, and the test whose finding can't be read.
+pub fn findings(path: &Path) -> Result<Vec<(String, Value)>, RulesError> {
+    let file = path.display().to_string();
+    let text = yaml::text(path)?;
+    let tests: TestsFile = yaml::read(&file, &text)?;
+    tests
+        .tests
+        .into_iter()
+        .map(|test| match written(&test.finding, REGISTRY) {
+            Ok(json) => Ok((test.name, json)),
+            Err(what) => {
+                Err(RulesError { file: file.clone(), what: format!("{}: {what}", shown(&test.name)) })
+            }
+        })
+        .collect()
+}
+
+/// The finding of a test: whole as it stands there, or made of its shorthand.
+fn written(finding: &Value, registry: &'static [&'static dyn Erased]) -> Result<Value, String> {
+    let whole = ["ProductArn", "SchemaVersion", "finding_info", "class_uid", "detail-type", "Findings"];
+    if whole.iter().any(|field| finding.get(field).is_some()) {
+        return Ok(finding.clone());
+    }
+    let known = Shorthand::deserialize(finding).map_err(|error| error.to_string())?;
+    expand(&known, registry)
 }
 
 /// A finding as Security Hub writes it.

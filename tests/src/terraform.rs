@@ -10,6 +10,7 @@
 
 mod eval;
 mod functions;
+pub mod schema;
 mod source;
 mod types;
 
