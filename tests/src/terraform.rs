@@ -8,6 +8,7 @@
 //! What `terraform/` does not use is not supported, and says so: provisioners, `moved` and `check` blocks,
 //! `count` and `for_each` of modules, override files, functions that no file calls.
 
+pub mod binary;
 mod eval;
 mod functions;
 pub mod schema;

@@ -18,7 +18,7 @@ use redress_router::{
     rules::{Mode, RuleSet},
 };
 use redress_tests::{
-    terraform::{Configuration, Evaluated, Imagined, Source, folder, schema::Schema},
+    terraform::{Configuration, Evaluated, Imagined, Source, binary, folder, schema::Schema},
     venv,
 };
 use serde_json::{Value, json};
@@ -540,4 +540,28 @@ fn terraform_and_the_router_sum_the_same_rules() {
     work.write("sum/c.yaml", "rules: []\n");
     assert_ne!(of(folder), alone);
     assert_eq!(of(folder), *RuleSet::load(folder, REGISTRY).unwrap().hash);
+}
+
+/// Terraform says the same, where it is at hand.
+#[test]
+fn terraform_itself_agrees() {
+    let terraform = match binary::find().unwrap() {
+        Ok(terraform) => terraform,
+        Err(missing) => {
+            println!("skipped: {missing}");
+            return;
+        }
+    };
+    let work = Folder::new();
+    let copy = binary::copy(&work.0).unwrap();
+    terraform.run(&copy, &["fmt", "-check", "-recursive", "-diff"]).unwrap_or_else(|error| panic!("{error}"));
+    for module in modules() {
+        let module = copy.join(module.strip_prefix(folder()).unwrap());
+        terraform
+            .run(&module, &["init", "-backend=false", "-input=false"])
+            .unwrap_or_else(|error| panic!("{error}"));
+        terraform.run(&module, &["validate"]).unwrap_or_else(|error| panic!("{error}"));
+    }
+    let tests = terraform.run(&copy, &["test"]).unwrap_or_else(|error| panic!("{error}"));
+    assert!(tests.contains(" passed, 0 failed."), "{tests}");
 }
