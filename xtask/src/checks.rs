@@ -7,6 +7,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use redress_tests::terraform::binary;
+
 use crate::{generate, package};
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -15,8 +17,8 @@ type Outcome = Result<(), Box<dyn Error>>;
 enum Ended {
     Passed,
     Failed,
-    /// What it needs is not installed.
-    Skipped(&'static str),
+    /// Not tried, and why.
+    Skipped(String),
 }
 
 /// Runs every check and fails if one of them does.
@@ -76,6 +78,8 @@ fn all_checks(root: &Path) -> Result<(usize, usize), Box<dyn Error>> {
     report.push(("documentation", docs));
     let dependencies = tool(root, "deny", "cargo-deny", &["check", "bans", "licenses", "sources"], &[])?;
     report.push(("dependencies", dependencies));
+    heading("terraform fmt, validate, test");
+    report.push(("terraform", deployment()));
 
     println!();
     let (mut passed, mut failed) = (0, 0);
@@ -89,10 +93,26 @@ fn all_checks(root: &Path) -> Result<(usize, usize), Box<dyn Error>> {
                 failed += 1;
                 println!("check {name} ... FAILED");
             }
-            Ended::Skipped(missing) => println!("check {name} ... skipped, {missing} is not installed"),
+            Ended::Skipped(why) => println!("check {name} ... skipped: {why}"),
         }
     }
     Ok((passed, failed))
+}
+
+/// Terraform's own checks of the deployment, where it is at hand with its providers.
+fn deployment() -> Ended {
+    let checked = match binary::find() {
+        Ok(Ok(terraform)) => terraform.check(),
+        Ok(Err(missing)) => return Ended::Skipped(missing),
+        Err(error) => Err(error),
+    };
+    match checked {
+        Ok(()) => Ended::Passed,
+        Err(error) => {
+            eprintln!("{error}");
+            Ended::Failed
+        }
+    }
 }
 
 /// Runs a cargo command that may not be there.
@@ -109,7 +129,7 @@ fn tool(
         .stderr(Stdio::null())
         .status();
     if !version.is_ok_and(|status| status.success()) {
-        return Ok(Ended::Skipped(component));
+        return Ok(Ended::Skipped(format!("{component} is not installed")));
     }
     heading(&format!("cargo {name} {}", arguments.join(" ")));
     let status = cargo(root, &[name]).args(arguments).envs(environment.iter().copied()).status()?;

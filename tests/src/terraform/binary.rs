@@ -140,6 +140,40 @@ impl Terraform {
     }
 }
 
+impl Terraform {
+    /// Whether format, arguments and types are right, and the modules' own tests pass.
+    ///
+    /// # Errors
+    /// With what Terraform says.
+    pub fn check(&self) -> Result<()> {
+        let work = target_dir().join("terraform/check");
+        let _ = fs::remove_dir_all(&work);
+        let sources = copy(&work)?;
+        self.run(&sources, &["fmt", "-check", "-recursive", "-diff"])?;
+        for module in modules(&sources)? {
+            self.run(&module, &["init", "-backend=false", "-input=false"])?;
+            self.run(&module, &["validate"])?;
+        }
+        let tests = self.run(&sources, &["test"])?;
+        if tests.contains(" passed, 0 failed.") { Ok(()) } else { Err(Error::new(tests)) }
+    }
+}
+
+/// The folders with `*.tf` files: the root module, the member module, and the examples by their names.
+///
+/// # Errors
+/// Where the examples can't be listed.
+pub fn modules(root: &Path) -> Result<Vec<PathBuf>> {
+    let folder = root.join("examples");
+    let mut examples = Vec::new();
+    for example in fs::read_dir(&folder).context(|| format!("`{}`", folder.display()))? {
+        examples.push(example.context(|| format!("`{}`", folder.display()))?.path());
+    }
+    examples.sort();
+    let own = [root.to_owned(), root.join("modules/member")];
+    Ok(own.into_iter().chain(examples).collect())
+}
+
 /// Copies the deployment and the rules that it refers to, so that Terraform's own files stay out of the sources.
 ///
 /// # Errors
