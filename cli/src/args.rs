@@ -319,6 +319,8 @@ pub(crate) enum PolicyAccess {
 pub(crate) enum Cognito {
     /// Make a pool call the sign-in recorder, after asking; all its other settings stay
     Attach(Attach),
+    /// Make a pool call the sign-in recorder no more, after asking; all its other settings stay
+    Detach(Detach),
     /// Give every user without a row in the activity table one; users who have one keep it
     Backfill(Backfill),
     /// Show how many users of a pool are active, due, warned, disabled or exempt
@@ -349,6 +351,21 @@ pub(crate) struct Attach {
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Don't ask. The function must let the pool call it by then, or every sign-in of the pool fails
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Detach {
+    /// The pool's id
+    pub(crate) pool: String,
+    /// The sign-in recorder: the ARN of the function, or of an alias of it
+    #[arg(long, value_name = "ARN")]
+    pub(crate) recorder: String,
+    /// Show what would be changed; nothing is written
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Don't ask
     #[arg(long)]
     pub(crate) yes: bool,
 }

@@ -142,6 +142,60 @@ async fn triggers_are_attached_and_nothing_else_changes() {
 }
 
 #[tokio::test]
+async fn triggers_are_detached_and_nothing_else_changes() {
+    let world = World::new().await;
+    let before = world.described().await;
+    let attached = world.attach(&["--yes"], None).await;
+    assert_eq!(attached.exit, Exit::Done, "{}{}", attached.out, attached.err);
+    world.emulator.forget_calls();
+    let detach = async |more: &[&str], answer: Option<&str>| {
+        let args = ["cognito", "detach", &world.pool, "--recorder", RECORDER];
+        let args: Vec<&str> = args.iter().chain(more).copied().collect();
+        common::command(&world.emulator, &world.dir, &args, answer).await
+    };
+
+    let shown = detach(&["--dry-run"], None).await;
+    assert_eq!(shown.exit, Exit::Done, "{}{}", shown.out, shown.err);
+    assert!(shown.out.contains(&format!("- PostAuthentication: {RECORDER}")), "{}", shown.out);
+    assert!(!shown.out.contains("permission"), "{}", shown.out);
+    assert_eq!(detach(&[], Some("no\n")).await.exit, Exit::Refused);
+    assert!(world.writes().is_empty(), "{:?}", world.writes());
+
+    let done = detach(&[], Some("yes\n")).await;
+    assert_eq!(done.exit, Exit::Done, "{}{}", done.out, done.err);
+    assert!(done.out.contains("Done: the pool does not call the recorder"), "{}", done.out);
+    assert_eq!(world.writes(), ["UpdateUserPool"]);
+    let after = world.described().await;
+    assert_eq!(rest(&after), rest(&before));
+    assert_eq!(after.lambda_config(), before.lambda_config());
+
+    let again = detach(&["--yes", "--format", "json"], None).await;
+    assert_eq!(again.exit, Exit::Done, "{}{}", again.out, again.err);
+    assert!(
+        again.out.contains("redress.cognito-detach/1") && again.out.contains("compliant"),
+        "{}",
+        again.out
+    );
+    assert_eq!(world.writes(), ["UpdateUserPool"]);
+}
+
+/// What calls another function is not ours to take away.
+#[tokio::test]
+async fn triggers_of_others_stay_attached() {
+    let world = World::new().await;
+    let other = "arn:aws:lambda:eu-west-1:123456789012:function:enrich";
+    let triggers =
+        LambdaConfigType::builder().pre_token_generation(other).post_authentication(RECORDER).build();
+    world.cognito.update_user_pool().user_pool_id(&world.pool).lambda_config(triggers).send().await.unwrap();
+    let args = ["cognito", "detach", &world.pool, "--recorder", RECORDER, "--yes"];
+    let done = common::command(&world.emulator, &world.dir, &args, None).await;
+    assert_eq!(done.exit, Exit::Done, "{}{}", done.out, done.err);
+    let after = world.described().await;
+    let triggers = after.lambda_config().unwrap();
+    assert_eq!((triggers.pre_token_generation(), triggers.post_authentication()), (Some(other), None));
+}
+
+#[tokio::test]
 async fn triggers_of_others_are_never_overwritten() {
     let world = World::new().await;
     let other = "arn:aws:lambda:eu-west-1:123456789012:function:enrich";

@@ -251,12 +251,12 @@ mod tests {
             (r#"[for k, v in { b = 1, a = 2 } : "${k}=${v}" if v > 1]"#, r#"["a=2"]"#),
             (r#"{ for s in ["x", "yy"] : s => length(s) }"#, r#"{"x":1,"yy":2}"#),
             (r#"{ for s in ["x", "yy", "z"] : length(s) => s... }"#, r#"{"1":["x","z"],"2":["yy"]}"#),
-            (r#"merge({ a = 1 }, null, { a = 2 })"#, r#"{"a":2}"#),
+            ("merge({ a = 1 }, null, { a = 2 })", r#"{"a":2}"#),
             (r#"try(jsondecode("{}").x, "none")"#, r#""none""#),
             (r#"can(regex("^a$", "b"))"#, "false"),
             (r#"regex("^([a-z]+)-([0-9]+)$", "eu-1")"#, r#"["eu","1"]"#),
             (r#"can(regex("^[^@[:space:]]+$", "a b"))"#, "false"),
-            (r#"[{ a = 1 }, { a = 2 }][*].a"#, "[1,2]"),
+            ("[{ a = 1 }, { a = 2 }][*].a", "[1,2]"),
             ("null[*]", "[]"),
             (r#"toset(["b", "a", "b"])"#, r#"["a","b"]"#),
             (r#"setproduct(["a"], [1, 2])"#, r#"[["a",1],["a",2]]"#),
@@ -276,7 +276,7 @@ mod tests {
             ),
             (r#"fileset(path.module, "*.{txt,md}")"#, r#"["a.txt"]"#),
             (r#"length("é")"#, "1"),
-            (r#"tostring(5)"#, r#""5""#),
+            ("tostring(5)", r#""5""#),
         ] {
             let found = value(expression).unwrap_or_else(|error| panic!("{expression}: {error}"));
             let expected: Value = serde_json::from_str(expected).unwrap();

@@ -365,7 +365,8 @@ fn events() -> Vec<(String, Value)> {
     for entry in fs::read_dir(folder).unwrap() {
         let file = entry.unwrap().path();
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
-        let text = fs::read(&file).ok().filter(|_| name.ends_with(".json"));
+        let json = file.extension().is_some_and(|extension| extension == "json");
+        let text = fs::read(&file).ok().filter(|_| json);
         let Some(event) = text.and_then(|text| serde_json::from_slice::<Value>(&text).ok()) else { continue };
         if event["source"] == "aws.securityhub" {
             events.push((name, event));

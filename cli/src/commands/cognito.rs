@@ -23,7 +23,8 @@ use crate::{
 
 pub(crate) async fn run(global: &Global, command: &Cognito, around: &mut Surroundings) -> Result<Exit> {
     match command {
-        Cognito::Attach(args) => Box::pin(attach::run(global, args, around)).await,
+        Cognito::Attach(args) => Box::pin(attach::attach(global, args, around)).await,
+        Cognito::Detach(args) => Box::pin(attach::detach(global, args, around)).await,
         Cognito::Status(args) => Box::pin(status::run(global, args, around)).await,
         Cognito::Restore(args) => Box::pin(restore::run(global, args, around)).await,
         Cognito::Reconcile(args) => Box::pin(reconcile::run(global, args, around)).await,

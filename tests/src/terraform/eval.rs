@@ -304,7 +304,8 @@ impl<'w> Module<'w> {
                 (Some(count), None) => {
                     let count = float(&self.eval(count, &Scope::NONE).context(at)?).context(at)?;
                     let mut made = Vec::new();
-                    while number(count) != Value::from(made.len()) {
+                    let count = whole(count).context(at)?;
+                    while made.len() < count {
                         let index = serde_json::json!({ "index": made.len() });
                         made.push(make(&format!("[{}]", made.len()), &[("count".to_owned(), index)])?);
                     }
@@ -362,7 +363,7 @@ impl<'w> Module<'w> {
     /// The arguments and nested blocks of a body.
     fn body(&self, body: &Body, scope: &Scope<'_>) -> Result<Object> {
         let mut arguments = Object::new();
-        for structure in body.iter() {
+        for structure in body {
             match structure {
                 Structure::Attribute(attribute) => {
                     let name = attribute.key();
@@ -682,6 +683,12 @@ impl<'w> Module<'w> {
     }
 }
 
+/// A number of items, or the place of one.
+fn whole(value: f64) -> Result<usize> {
+    let whole = number(value).as_u64().and_then(|whole| usize::try_from(whole).ok());
+    whole.context(|| format!("{value} is no number of items"))
+}
+
 /// The pairs that a `for_each` goes through: of a map, or of a set of texts.
 fn pairs(each: &Value) -> Result<Vec<(String, Value)>> {
     match each {
@@ -714,11 +721,7 @@ fn member(value: &Value, key: &Value) -> Result<Value> {
     let missing = || Error::new(format!("{} has no {key}", shown(value)));
     match value {
         Value::Object(object) => object.get(&text(key)?).cloned().ok_or_else(missing),
-        Value::Array(items) => {
-            let index = float(key)?;
-            let found = items.iter().enumerate().find(|(place, _)| number(index) == Value::from(*place));
-            found.map(|(_, item)| item.clone()).ok_or_else(missing)
-        }
+        Value::Array(items) => items.get(whole(float(key)?)?).cloned().ok_or_else(missing),
         other => Err(Error::new(format!("{} has no members", called(other)))),
     }
 }

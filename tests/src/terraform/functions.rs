@@ -17,7 +17,6 @@ use crate::error::{Context, Error, Result};
 pub(super) fn call(function: &str, arguments: &[Value]) -> Result<Value> {
     let given = Given(arguments);
     match function {
-        // Texts
         "format" => format(&given.text(0)?, arguments.get(1..).unwrap_or_default()).map(Value::String),
         "join" => given.texts(1).map(|texts| texts.join(given.text(0).unwrap_or_default().as_str()).into()),
         "split" => {
@@ -35,7 +34,6 @@ pub(super) fn call(function: &str, arguments: &[Value]) -> Result<Value> {
         "strcontains" => given.both(|text, part| text.contains(part).into()),
         "substr" => substr(&given.text(0)?, given.whole(1)?, given.whole(2)?).map(Value::String),
         "regex" => matched(&given.text(0)?, &given.text(1)?),
-        // Numbers
         "max" => {
             given.numbers()?.into_iter().reduce(f64::max).map(number).context(|| "of nothing".to_owned())
         }
@@ -44,7 +42,13 @@ pub(super) fn call(function: &str, arguments: &[Value]) -> Result<Value> {
         }
         "floor" => Ok(number(float(given.at(0)?)?.floor())),
         "ceil" => Ok(number(float(given.at(0)?)?.ceil())),
-        // Collections
+        _ => of_collections(function, &given),
+    }
+}
+
+fn of_collections(function: &str, given: &Given<'_>) -> Result<Value> {
+    let arguments = given.0;
+    match function {
         "length" => match given.at(0)? {
             Value::String(text) => Ok(text.chars().count().into()),
             Value::Array(items) => Ok(items.len().into()),
@@ -85,7 +89,7 @@ pub(super) fn call(function: &str, arguments: &[Value]) -> Result<Value> {
                 product = product
                     .into_iter()
                     .flat_map(|head| {
-                        items.iter().map(move |item| [head.as_slice(), &[item.clone()]].concat())
+                        items.iter().map(move |item| [head.as_slice(), std::slice::from_ref(item)].concat())
                     })
                     .collect();
             }
@@ -129,7 +133,12 @@ pub(super) fn call(function: &str, arguments: &[Value]) -> Result<Value> {
             Value::Null => Ok(Value::Null),
             value => text(value).map(Value::String),
         },
-        // Files and formats
+        _ => of_files(function, given),
+    }
+}
+
+fn of_files(function: &str, given: &Given<'_>) -> Result<Value> {
+    match function {
         "file" => read(&given.text(0)?).and_then(utf8).map(Value::String),
         "fileexists" => {
             let path = given.text(0)?;

@@ -186,7 +186,7 @@ impl Schema {
         }
         for (name, declared) in &source.modules {
             let at = format!("{}: module.{name}", declared.file);
-            self.check_module(&at, source, &declared.block, &mut faults)?;
+            check_module(&at, source, &declared.block, &mut faults)?;
         }
         Ok(faults)
     }
@@ -214,28 +214,6 @@ impl Schema {
         Ok(())
     }
 
-    fn check_module(&self, at: &str, source: &Source, block: &Block, faults: &mut Vec<Fault>) -> Result<()> {
-        let argument =
-            |name: &str| block.body().attributes().find(|one| one.key() == name).map(Attribute::expr);
-        let Some(hcl::Expression::String(path)) = argument("source") else {
-            faults.push(Fault { at: at.to_owned(), what: "no `source`".to_owned() });
-            return Ok(());
-        };
-        let called = Source::load(&source.dir.join(path))?;
-        let own = ["source", "providers", "depends_on"].map(|name| (name.to_owned(), false));
-        let inputs = called
-            .variables
-            .iter()
-            .map(|(name, declared)| (name.clone(), declared.argument("default").is_none()));
-        let attributes = own
-            .into_iter()
-            .chain(inputs)
-            .map(|(name, required)| (name, Argument { kind: "any".to_owned(), required }));
-        let shape = Shape { attributes: attributes.collect(), ..Shape::default() };
-        check(at, block.body(), &shape, faults);
-        Ok(())
-    }
-
     /// What is wrong with the values of an evaluated resource.
     pub fn check_values(&self, resource: &Resource) -> Vec<Fault> {
         let mut faults = Vec::new();
@@ -246,11 +224,32 @@ impl Schema {
     }
 }
 
+fn check_module(at: &str, source: &Source, block: &Block, faults: &mut Vec<Fault>) -> Result<()> {
+    let argument = |name: &str| block.body().attributes().find(|one| one.key() == name).map(Attribute::expr);
+    let Some(hcl::Expression::String(path)) = argument("source") else {
+        faults.push(Fault { at: at.to_owned(), what: "no `source`".to_owned() });
+        return Ok(());
+    };
+    let called = Source::load(&source.dir.join(path))?;
+    let own = ["source", "providers", "depends_on"].map(|name| (name.to_owned(), false));
+    let inputs = called
+        .variables
+        .iter()
+        .map(|(name, declared)| (name.clone(), declared.argument("default").is_none()));
+    let attributes = own
+        .into_iter()
+        .chain(inputs)
+        .map(|(name, required)| (name, Argument { kind: "any".to_owned(), required }));
+    let shape = Shape { attributes: attributes.collect(), ..Shape::default() };
+    check(at, block.body(), &shape, faults);
+    Ok(())
+}
+
 fn check(at: &str, body: &Body, shape: &Shape, faults: &mut Vec<Fault>) {
     let mut fault = |what: String| faults.push(Fault { at: at.to_owned(), what });
     let mut there = Vec::new();
     let mut nested = Vec::new();
-    for structure in body.iter() {
+    for structure in body {
         match structure {
             Structure::Attribute(attribute) => {
                 let name = attribute.key();

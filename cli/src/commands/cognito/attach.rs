@@ -1,4 +1,4 @@
-//! `redress cognito attach`: makes a pool call the sign-in recorder.
+//! `redress cognito attach` and `detach`: makes a pool call the sign-in recorder, or call it no more.
 //!
 //! [`UpdateUserPool`](https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_UpdateUserPool.html)
 //! sets whatever a request leaves out to its default. So the pool's settings are taken from the answer of
@@ -9,6 +9,7 @@
 use std::{collections::BTreeSet, io::Write as _, path::PathBuf};
 
 use aws_sdk_cognitoidentityprovider::Client;
+use clap::ValueEnum as _;
 use jiff::Timestamp;
 use redress_remediators::{
     Change,
@@ -19,7 +20,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     Surroundings,
-    args::{Attach, Format, Global, Trigger},
+    args::{Attach, Detach, Format, Global, Trigger},
     commands::{ask, asks_nothing_in_json},
     context::{Reach, directory, paint},
     exit::{Exit, Failure, Result},
@@ -87,19 +88,50 @@ const MESSAGES: [(&str, &str); 3] = [
     ("SmsVerificationMessage", "SmsMessage"),
 ];
 
-pub(crate) async fn run(global: &Global, args: &Attach, around: &mut Surroundings) -> Result<Exit> {
+/// What a pool's triggers are to be.
+struct Order<'a> {
+    pool: &'a str,
+    recorder: &'a str,
+    triggers: &'a [Trigger],
+    way: Way,
+    dry_run: bool,
+    yes: bool,
+}
+
+/// Whether the pool is to call the recorder.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Attach,
+    Detach,
+}
+
+pub(crate) async fn attach(global: &Global, args: &Attach, around: &mut Surroundings) -> Result<Exit> {
+    let Attach { pool, recorder, triggers, dry_run, yes } = args;
+    let (way, dry_run, yes) = (Way::Attach, *dry_run, *yes);
+    run(global, &Order { pool, recorder, triggers, way, dry_run, yes }, around).await
+}
+
+pub(crate) async fn detach(global: &Global, args: &Detach, around: &mut Surroundings) -> Result<Exit> {
+    let Detach { pool, recorder, dry_run, yes } = args;
+    let (way, dry_run, yes) = (Way::Detach, *dry_run, *yes);
+    run(global, &Order { pool, recorder, triggers: Trigger::value_variants(), way, dry_run, yes }, around)
+        .await
+}
+
+async fn run(global: &Global, args: &Order<'_>, around: &mut Surroundings) -> Result<Exit> {
     asks_nothing_in_json(global, args.yes || args.dry_run)?;
     let reach = Reach::new(global, around).await?;
-    let id = pool(&args.pool, &reach.region)?;
+    let id = pool(args.pool, &reach.region)?;
     let caller = reach.caller().await?;
-    let recorder = recorder(&args.recorder, &reach.region, &caller.account)?;
+    let recorder = recorder(args.recorder, &reach.region, &caller.account)?;
     let cognito = client(&reach);
     let before = describe(&cognito, id).await?;
     own(&before.pool, id, &caller.account)?;
-    let plan = Plan::new(&before.pool, recorder, &args.triggers)?;
+    let plan = Plan::new(&before.pool, recorder, args)?;
     let mut report = Report {
         pool: id,
         recorder,
+        way: args.way,
         permission: permission(recorder, &before.pool, &caller.account),
         plan: &plan,
         outcome: if plan.changes.is_empty() { "compliant" } else { "planned" },
@@ -114,7 +146,10 @@ pub(crate) async fn run(global: &Global, args: &Attach, around: &mut Surrounding
     if plan.changes.is_empty() || args.dry_run {
         return report.end(global, around, paint, Exit::Done);
     }
-    let question = "Has the function the permission above, and shall the pool call it?";
+    let question = match args.way {
+        Way::Attach => "Has the function the permission above, and shall the pool call it?",
+        Way::Detach => "Shall the pool call it no more?",
+    };
     if !ask(around, question, args.yes)? {
         writeln!(around.out, "Nothing was changed.")?;
         return Ok(Exit::Refused);
@@ -130,17 +165,16 @@ pub(crate) async fn run(global: &Global, args: &Attach, around: &mut Surrounding
     let after = describe(&cognito, id).await.map_err(|failure| {
         failure.context("the update was sent, and the pool could not be read again to see what came of it")
     })?;
-    report.differences = differences(&before.pool, &after.pool, &args.triggers);
+    report.differences = differences(&before.pool, &after.pool, args.triggers);
     report.differences.extend(lines(&Change { from: before.mfa, to: after.mfa }));
     if let Err(failure) = written {
         // An answer can be lost on its way back: what the pool says counts.
-        if !calls(&after.pool, recorder, &args.triggers) && report.differences.is_empty() {
+        if !is_done(&after.pool, recorder, args) && report.differences.is_empty() {
             return Err(failure.context("nothing was changed"));
         }
         writeln!(around.err, "redress: the update failed: {}", failure.message)?;
     }
-    let attached = calls(&after.pool, recorder, &args.triggers);
-    let (outcome, exit) = match (attached, report.differences.is_empty()) {
+    let (outcome, exit) = match (is_done(&after.pool, recorder, args), report.differences.is_empty()) {
         (true, true) => ("verified", Exit::Done),
         (false, true) => ("failed", Exit::Failed),
         (_, false) => ("altered", Exit::Failed),
@@ -160,7 +194,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(pool: &Settings, recorder: &str, triggers: &[Trigger]) -> Result<Self> {
+    fn new(pool: &Settings, recorder: &str, order: &Order<'_>) -> Result<Self> {
         let old = carried(pool)?;
         let mut new = old.clone();
         let empty = || Value::Object(Map::new());
@@ -169,11 +203,13 @@ impl Plan {
             return Err(unknown("`LambdaConfig` is no object"));
         };
         let mut already = Vec::new();
-        let wanted: BTreeSet<Trigger> = triggers.iter().copied().collect();
+        let wanted: BTreeSet<Trigger> = order.triggers.iter().copied().collect();
         let mut taken = Vec::new();
         for trigger in wanted {
             let found = trigger.functions(config);
-            if found.is_empty() {
+            if order.way == Way::Detach {
+                trigger.unset(config, recorder);
+            } else if found.is_empty() {
                 trigger.set(config, recorder);
             } else if found.iter().all(|function| function == recorder) {
                 already.push(trigger);
@@ -281,6 +317,17 @@ impl Trigger {
         found
     }
 
+    /// Leaves alone what calls another function.
+    fn unset(self, config: &mut Settings, recorder: &str) {
+        for member in self.members() {
+            let alone =
+                Settings::from_iter(config.get(*member).map(|value| ((*member).to_owned(), value.clone())));
+            if self.functions(&alone).iter().any(|function| function == recorder) {
+                config.remove(*member);
+            }
+        }
+    }
+
     /// `PreTokenGenerationConfig` is what AWS asks of new triggers, and the first version of its event the one
     /// that every feature plan has. The recorder gives back whatever version it gets.
     fn set(self, config: &mut Settings, function: &str) {
@@ -292,12 +339,19 @@ impl Trigger {
     }
 }
 
-/// Whether the pool calls the recorder at all these triggers.
-fn calls(pool: &Settings, recorder: &str, triggers: &[Trigger]) -> bool {
-    let Some(Value::Object(config)) = pool.get("LambdaConfig") else { return false };
-    triggers.iter().all(|trigger| {
+/// Whether the pool calls the recorder at all these triggers; or at none, where it is to call it no more.
+fn is_done(pool: &Settings, recorder: &str, order: &Order<'_>) -> bool {
+    let none = Settings::new();
+    let config = match pool.get("LambdaConfig") {
+        Some(Value::Object(config)) => config,
+        _ => &none,
+    };
+    order.triggers.iter().all(|trigger| {
         let found = trigger.functions(config);
-        !found.is_empty() && found.iter().all(|function| function == recorder)
+        match order.way {
+            Way::Attach => !found.is_empty() && found.iter().all(|function| function == recorder),
+            Way::Detach => found.iter().all(|function| function != recorder),
+        }
     })
 }
 
@@ -425,6 +479,7 @@ fn keep(global: &Global, id: &str, settings: &Settings) -> Option<PathBuf> {
 struct Report<'a> {
     pool: &'a str,
     recorder: &'a str,
+    way: Way,
     permission: Vec<String>,
     plan: &'a Plan,
     outcome: &'static str,
@@ -444,6 +499,9 @@ impl Report<'_> {
         for line in &self.plan.changes {
             text::change(out, paint, line)?;
         }
+        if self.way == Way::Detach {
+            return Ok(());
+        }
         writeln!(
             out,
             "\nThe function must let the pool call it, or every sign-in of the pool fails. If it does not yet:\n  {}\n",
@@ -454,31 +512,35 @@ impl Report<'_> {
 
     fn end(&self, global: &Global, around: &mut Surroundings, paint: Paint, exit: Exit) -> Result<Exit> {
         if global.format == Format::Json {
-            let document = json!({
-                "schema": "redress.cognito-attach/1",
+            let mut document = json!({
+                "schema": "redress.cognito-detach/1",
                 "pool": self.pool,
                 "recorder": self.recorder,
                 "outcome": self.outcome,
                 "changes": self.plan.changes,
-                "permission": self.permission.join(" "),
                 "differences": self.differences,
                 "backup": self.backup,
             });
+            if self.way == Way::Attach {
+                document["schema"] = "redress.cognito-attach/1".into();
+                document["permission"] = self.permission.join(" ").into();
+            }
             json::print(&mut around.out, &document)?;
             return Ok(exit);
         }
         let out = &mut around.out;
+        let (calls, calls_not) = match self.way {
+            Way::Attach => ("calls the recorder", "does not call the recorder"),
+            Way::Detach => ("does not call the recorder", "still calls the recorder"),
+        };
         match self.outcome {
-            "compliant" => writeln!(out, "Nothing to do: the pool calls the recorder.")?,
+            "compliant" => writeln!(out, "Nothing to do: the pool {calls}.")?,
             "planned" => writeln!(out, "Nothing was written.")?,
             "verified" => {
-                writeln!(
-                    out,
-                    "Done: the pool calls the recorder, and all its other settings are as they were."
-                )?;
+                writeln!(out, "Done: the pool {calls}, and all its other settings are as they were.")?;
             }
             "failed" => {
-                writeln!(out, "The pool does not call the recorder; its other settings are as they were.")?;
+                writeln!(out, "The pool {calls_not}; its other settings are as they were.")?;
             }
             _ => {
                 writeln!(out, "{}", paint.bold("OTHER SETTINGS OF THE POOL HAVE CHANGED:"))?;
@@ -488,7 +550,7 @@ impl Report<'_> {
                 writeln!(
                     out,
                     "Somebody has changed them at the same time, or Cognito has reset them. If nobody has, put \
-                     them back, which takes the triggers away again:"
+                     them back, which also takes back what was done to the triggers:"
                 )?;
                 let file = self.backup.as_ref().map_or("FILE".to_owned(), |path| path.display().to_string());
                 writeln!(out, "  aws cognito-idp update-user-pool --cli-input-json file://{file}")?;
