@@ -318,10 +318,45 @@ fn a_folder_is_read_in_the_order_of_its_names() {
     assert_eq!(names, ["other", "logs"]);
     assert_eq!(rules.exemptions.len(), 1);
     assert_eq!(rules.account_limits, Limits { per_hour: 1, per_day: 2 });
+}
 
-    fs::write(folder.0.join("exemptions.yaml"), b"exemptions: []").unwrap();
-    let fewer = RuleSet::load(&folder.0, REGISTRY).unwrap();
-    assert_ne!(rules.hash, fewer.hash);
+/// The numbers are what `sha256sum 10-first.yaml 20-more.yml exemptions.yaml | cut -c1-64 | sha256sum | cut -c1-16`
+/// prints, which is also what Terraform computes.
+#[test]
+fn the_hash_is_the_sum_that_a_shell_makes_of_the_files() {
+    let files = [
+        ("20-more.yml", rule("")),
+        (
+            "10-first.yaml",
+            format!("account_limits: {{per_hour: 1, per_day: 2}}\n{}", rule("").replace("logs", "other")),
+        ),
+        (
+            "exemptions.yaml",
+            "exemptions:\n  - {resource: '*', owner: o, reason: r, until: 2027-01-31}\n".to_owned(),
+        ),
+        ("10-first-tests.yaml", "not: rules".to_owned()),
+    ];
+    let files: Vec<(&str, &[u8])> = files.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
+    let folder = Folder::new("hash", &files);
+    let hash = || RuleSet::load(&folder.0, REGISTRY).unwrap().hash;
+    assert_eq!(&*hash(), "b7e6a9995ccc8e34");
+    fs::remove_file(folder.0.join("exemptions.yaml")).unwrap();
+    assert_eq!(&*hash(), "2372ca7cbc5589f8");
+    // The first that matches decides: in another order they are other rules.
+    fs::rename(folder.0.join("20-more.yml"), folder.0.join("05-more.yml")).unwrap();
+    assert_ne!(&*hash(), "2372ca7cbc5589f8");
+    fs::rename(folder.0.join("05-more.yml"), folder.0.join("20-more.yml")).unwrap();
+    fs::write(folder.0.join("20-more.yml"), rule("    hold_days: 31\n")).unwrap();
+    assert_ne!(&*hash(), "2372ca7cbc5589f8");
+    fs::write(folder.0.join("20-more.yml"), rule("")).unwrap();
+    assert_eq!(&*hash(), "2372ca7cbc5589f8");
+}
+
+#[test]
+fn the_rules_built_in_have_the_hash_of_their_file() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules/default.yaml");
+    let loaded = RuleSet::load(&file, REGISTRY).unwrap();
+    assert_eq!(loaded.hash, RuleSet::builtin().unwrap().hash);
 }
 
 #[test]
