@@ -4,6 +4,9 @@
 //! |---|---|---|
 //! | `REDRESS_CEILING` | `off`, `plan` or `apply`: no run goes further | `plan` |
 //! | `REDRESS_RULES` | a rules file, or a folder of them | the rules built in |
+//! | `REDRESS_RULES_HASH` | the hash that these rules must have, or the function does not start | any |
+//! | `REDRESS_DEPLOYMENT` | the deployment's name, told by `redress doctor` | none |
+//! | `REDRESS_MEMBER_ACCOUNTS` | accounts that are served, with commas between; `redress doctor` tries the role of each | none |
 //! | `REDRESS_STATE_TABLE` | DynamoDB table of leases, holds, caps | in memory: ceiling `plan` |
 //! | `REDRESS_AUDIT_TABLE` | DynamoDB table of records | in memory: ceiling `plan` |
 //! | `REDRESS_RETENTION_DAYS` | for how long records are kept | `400` |
@@ -29,7 +32,7 @@ use redress_remediators::{REGISTRY, cognito::USER_UPDATE};
 use crate::{
     aws::{MemberRole, Roots},
     report::Channels,
-    rules::{Mode, RuleSet},
+    rules::{Mode, RuleSet, RulesError},
 };
 
 /// Two tables, and for how long records are kept.
@@ -50,6 +53,12 @@ pub struct Config {
     pub ceiling: Mode,
     /// Where rules are; `None` for those built in.
     pub rules: Option<PathBuf>,
+    /// The hash that the rules must have, because the event patterns were made of rules with that hash.
+    pub rules_hash: Option<String>,
+    /// The deployment's name.
+    pub deployment: Option<String>,
+    /// Accounts whose findings are served.
+    pub member_accounts: Vec<String>,
     /// Where state and records are; `None` for memory.
     pub tables: Option<Tables>,
     /// The table of users' last activity.
@@ -151,6 +160,15 @@ impl Config {
             return Err(ConfigError { variable: "REDRESS_CEILING", what });
         }
         let external_id = get("REDRESS_EXTERNAL_ID")?;
+        let mut member_accounts = Vec::new();
+        for account in get("REDRESS_MEMBER_ACCOUNTS")?.iter().flat_map(|list| list.split(',')) {
+            let account = account.trim();
+            if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
+                let what = format!("`{}` is no account id of 12 digits", account.escape_debug());
+                return Err(ConfigError { variable: "REDRESS_MEMBER_ACCOUNTS", what });
+            }
+            member_accounts.push(account.to_owned());
+        }
         let roots = match get("REDRESS_CA_BUNDLE")?.as_deref() {
             None => Roots::Amazon,
             Some("system") => Roots::System,
@@ -165,6 +183,9 @@ impl Config {
         Ok(Self {
             ceiling,
             rules: get("REDRESS_RULES")?.map(PathBuf::from),
+            rules_hash: get("REDRESS_RULES_HASH")?,
+            deployment: get("REDRESS_DEPLOYMENT")?,
+            member_accounts,
             tables,
             activity_table: get("REDRESS_ACTIVITY_TABLE")?,
             member_role: get("REDRESS_MEMBER_ROLE")?.map(|name| MemberRole { name, external_id }),
@@ -185,11 +206,24 @@ impl Config {
     /// The rules that the settings name.
     ///
     /// # Errors
-    /// Names the file, the place and the fault.
-    pub fn load_rules(&self) -> Result<RuleSet, crate::rules::RulesError> {
-        match &self.rules {
+    /// Names the file, the place and the fault; or both hashes, where the rules are not those that the event
+    /// patterns were made of.
+    pub fn load_rules(&self) -> Result<RuleSet, RulesError> {
+        let rules = match &self.rules {
             Some(path) => RuleSet::load(path, REGISTRY),
             None => RuleSet::builtin(),
+        }?;
+        match &self.rules_hash {
+            Some(wanted) if **wanted != *rules.hash => Err(RulesError {
+                file: self.rules.as_ref().map_or("built in".to_owned(), |path| path.display().to_string()),
+                what: format!(
+                    "these rules have the hash {}, and REDRESS_RULES_HASH is {}: the layer and the event patterns \
+                     are not of one deployment; apply it again",
+                    rules.hash,
+                    wanted.escape_debug()
+                ),
+            }),
+            _ => Ok(rules),
         }
     }
 }
@@ -225,6 +259,24 @@ mod tests {
         assert!(text(&[("REDRESS_STATE_TABLE", "s")]).starts_with("REDRESS_AUDIT_TABLE: is needed"));
         assert!(text(&[("REDRESS_SETTLE_SECONDS", "0")]).contains("1 to 840"));
         assert!(text(&[("REDRESS_CA_BUNDLE", "/no/such.pem")]).starts_with("REDRESS_CA_BUNDLE"));
+    }
+
+    #[test]
+    fn rules_of_another_deployment_are_refused_with_both_hashes() {
+        let own = RuleSet::builtin().unwrap().hash;
+        assert!(read(&[("REDRESS_RULES_HASH", &own)]).unwrap().load_rules().is_ok());
+        let config = read(&[("REDRESS_RULES_HASH", "0123456789abcdef")]).unwrap();
+        let error = config.load_rules().unwrap_err().to_string();
+        assert!(error.contains(&*own) && error.contains("0123456789abcdef"), "{error}");
+    }
+
+    #[test]
+    fn member_accounts_are_ids() {
+        let accounts = |text| read(&[("REDRESS_MEMBER_ACCOUNTS", text)]).map(|config| config.member_accounts);
+        assert_eq!(accounts("").unwrap(), [""; 0]);
+        assert_eq!(accounts("123456789012, 012345678901").unwrap(), ["123456789012", "012345678901"]);
+        let error = accounts("123456789012,12345").unwrap_err().to_string();
+        assert_eq!(error, "REDRESS_MEMBER_ACCOUNTS: `12345` is no account id of 12 digits");
     }
 
     #[test]
