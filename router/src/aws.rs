@@ -18,6 +18,11 @@ use crate::engine::{Connect, ControlParams, Purpose};
 /// The shortest session that STS gives, in seconds.
 const SHORTEST_SESSION: i32 = 900;
 
+/// The [source identity](https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_control-access_monitor.html)
+/// of every session of a member role: CloudTrail shows it with each call, also with those of sessions made from
+/// it, and the role's trust asks for it.
+pub const SOURCE_IDENTITY: &str = "redress";
+
 /// The HTTP client that all SDK clients share: one TLS stack, one pool of connections.
 ///
 /// # Errors
@@ -134,22 +139,60 @@ impl Accounts {
 
     async fn assume(&self, role: &MemberRole, purpose: &Purpose<'_>) -> Result<SdkConfig> {
         let key = purpose.key;
-        let arn = format!("arn:{}:iam::{}:role/{}", key.partition, key.account, role.name);
-        let session = sts_session_policy(purpose);
+        self.session(role, &key.partition, &key.account, purpose.run, &sts_session_policy(purpose)).await
+    }
+
+    /// Tries whether the role of an account can be assumed as runs assume it. The session may do nothing.
+    ///
+    /// # Errors
+    /// As STS said it; or where there is no role, and the account is another than the credentials'.
+    pub async fn try_account(&self, partition: &str, account: &str, name: &str) -> Result<()> {
+        let Some(role) = &self.role else { return self.own_account(account).await };
+        let nothing = json!({
+            "Version": "2012-10-17",
+            "Statement": [{ "Effect": "Deny", "Action": "*", "Resource": "*" }],
+        });
+        self.session(role, partition, account, name, &nothing).await.map(drop)
+    }
+
+    async fn own_account(&self, account: &str) -> Result<()> {
+        let caller = self.caller().await?;
+        if caller.account == account {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Denied,
+            format!(
+                "the finding is of account {account}, the credentials of {}: a role is needed",
+                caller.account
+            ),
+        ))
+    }
+
+    async fn session(
+        &self,
+        role: &MemberRole,
+        partition: &str,
+        account: &str,
+        name: &str,
+        session: &Value,
+    ) -> Result<SdkConfig> {
+        let arn = format!("arn:{partition}:iam::{account}:role/{}", role.name);
         let assumed = aws_sdk_sts::Client::new(&self.base)
             .assume_role()
             .role_arn(&arn)
-            .role_session_name(format!("redress-{}", purpose.run))
+            .role_session_name(format!("redress-{name}"))
             .policy(session.to_string())
             .set_external_id(role.external_id.clone())
+            .source_identity(SOURCE_IDENTITY)
             .duration_seconds(SHORTEST_SESSION)
             .send()
             .await
-            .map_err(|error| Error::from(error).context(format!("role `{arn}`")))?;
+            .map_err(|error| about_source_identity(Error::from(error)).context(format!("role `{arn}`")))?;
         let unusable = || Error::new(ErrorKind::Transient, format!("role `{arn}`: STS gave no credentials"));
         let user = assumed.assumed_role_user.ok_or_else(unusable)?;
         // arn:PARTITION:sts::ACCOUNT:assumed-role/NAME/SESSION
-        if user.arn.split(':').nth(4) != Some(key.account.as_str()) {
+        if user.arn.split(':').nth(4) != Some(account) {
             return Err(Error::new(
                 ErrorKind::Denied,
                 format!("role `{arn}` led into another account than the finding's"),
@@ -165,6 +208,21 @@ impl Accounts {
         );
         Ok(self.base.to_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build())
     }
+}
+
+/// A session keeps the source identity that it began with, and STS says no to another one: whoever reads that can
+/// do something about it only if told.
+fn about_source_identity(mut error: Error) -> Error {
+    let said = error.message.to_ascii_lowercase().replace([' ', '-', '_'], "");
+    if error.kind == ErrorKind::Denied && said.contains("sourceidentity") {
+        error.message = format!(
+            "{} (the role is assumed with the source identity `{SOURCE_IDENTITY}`: that takes \
+             sts:SetSourceIdentity, and credentials that have no other source identity already; take some that \
+             have none, or give no --role)",
+            error.message
+        );
+    }
+    error
 }
 
 /// The session policy of a run: its remediator's actions for its access, on its one resource.
@@ -193,16 +251,7 @@ impl Connect for Accounts {
             let config = if let Some(role) = &self.role {
                 self.assume(role, purpose).await?
             } else {
-                let caller = self.caller().await?;
-                if caller.account != purpose.key.account {
-                    return Err(Error::new(
-                        ErrorKind::Denied,
-                        format!(
-                            "the finding is of account {}, the credentials of {}: a role is needed",
-                            purpose.key.account, caller.account
-                        ),
-                    ));
-                }
+                self.own_account(&purpose.key.account).await?;
                 self.base.clone()
             };
             let region = if purpose.key.region == "global" { purpose.region } else { &purpose.key.region };
@@ -254,4 +303,23 @@ pub async fn control_params(config: &SdkConfig, control: &str) -> Result<Option<
         params.insert(name.clone(), values);
     }
     Ok(Some(params))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_source_identity_is_explained_and_nothing_else_is() {
+        let said = "User: arn:aws:sts::123456789012:assumed-role/x/y is not authorized to perform: \
+                    sts:SetSourceIdentity on resource: arn:aws:iam::123456789012:role/redress-remediator";
+        let error = about_source_identity(Error::new(ErrorKind::Denied, said));
+        assert!(error.message.starts_with(said) && error.message.contains("no other source identity"));
+        for (kind, said) in [
+            (ErrorKind::Denied, "is not authorized to perform: sts:AssumeRole"),
+            (ErrorKind::Transient, "SourceIdentity service is away"),
+        ] {
+            assert_eq!(about_source_identity(Error::new(kind, said)).message, said);
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use redress_remediators::{Access, Key, REGISTRY, policy};
-use redress_router::aws::control_parameters_statement;
+use redress_router::aws::{SOURCE_IDENTITY, control_parameters_statement};
 use serde_json::{Map, Value, json};
 
 /// Remediators in one managed policy: a role takes
@@ -152,7 +152,7 @@ fn role() -> Value {
                     "Principal": { "AWS": { "Ref": "DispatcherRoleArn" } },
                     "Action": ["sts:AssumeRole", "sts:SetSourceIdentity"],
                     "Condition": { "StringEquals": {
-                        "sts:SourceIdentity": "redress",
+                        "sts:SourceIdentity": SOURCE_IDENTITY,
                         "sts:ExternalId": { "Ref": "ExternalId" },
                     } },
                 }],
