@@ -11,6 +11,7 @@ pub mod budget;
 pub mod config;
 pub mod control;
 pub mod diff;
+pub mod doctor;
 pub mod engine;
 pub mod event;
 pub mod exemption;

@@ -17,6 +17,7 @@ use crate::{
     activity::ActivityTable,
     audit::{Asker, FindingRef, Stage, Verb},
     config::Config,
+    doctor,
     engine::{Dismissed, Done, Engine, Outcome, Request, told},
     event::{Decoded, Door, Envelope, Glance, Ignored, Incoming, decode, glance, printable, shown},
     inactive::{Home, Importer},
@@ -30,6 +31,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
 
 /// What the hourly schedule sends: `{"redress":"recover"}`.
 const RECOVER: &str = "recover";
+
+/// What `redress doctor` sends: `{"redress":"doctor"}`.
+const DOCTOR: &str = "doctor";
 
 /// The function's parts, made once and kept warm.
 pub struct Service {
@@ -69,7 +73,7 @@ impl Service {
     }
 
     /// Answers one invocation of the function with this ARN: an EventBridge event, an SQS batch of them, a
-    /// batch of the activity table's stream, or the hourly `recover`.
+    /// batch of the activity table's stream, the hourly `recover`, or the question of `redress doctor`.
     ///
     /// # Errors
     /// [`TryAgain`] where a single event must be tried again. Items of a batch fail on their own.
@@ -86,8 +90,10 @@ impl Service {
         if let Some(batch) = sqs_batch(text) {
             return Ok(Box::pin(self.batch(batch, deadline)).await);
         }
-        if is_recover(text) {
-            return Box::pin(self.recover(function_arn, deadline)).await;
+        match direct(text).as_deref() {
+            Some(RECOVER) => return Box::pin(self.recover(function_arn, deadline)).await,
+            Some(DOCTOR) => return Ok(Box::pin(self.examine(deadline)).await),
+            _ => {}
         }
         match Box::pin(self.event(text.as_bytes(), deadline)).await {
             Verdict::Done => Ok(Value::Null),
@@ -199,6 +205,18 @@ impl Service {
             answer["closed"] = Box::pin(self.sweep(&home(function_arn)?)).await?.into();
         }
         Ok(answer)
+    }
+
+    async fn examine(&self, deadline: Instant) -> Value {
+        let parts = doctor::Parts {
+            config: &self.config,
+            rules: &self.engine.rules,
+            store: &*self.engine.store,
+            activity: self.activity.as_deref(),
+            aws: &self.aws,
+            partition: &self.engine.settings.partition,
+        };
+        serde_json::to_value(doctor::examine(&parts, deadline).await).unwrap_or_default()
     }
 
     async fn event(&self, bytes: &[u8], deadline: Instant) -> Verdict {
@@ -401,8 +419,14 @@ fn sqs_batch(text: &str) -> Option<SqsEvent> {
     (!batch.records.is_empty() && batch.records.iter().all(ours)).then_some(batch)
 }
 
-fn is_recover(text: &str) -> bool {
-    text.len() < 100 && serde_json::from_str::<Value>(text).is_ok_and(|value| value["redress"] == RECOVER)
+/// What a direct invocation asks for. No event is one: it has other members, and comes by the queue.
+fn direct(text: &str) -> Option<String> {
+    if text.len() >= 100 {
+        return None;
+    }
+    let value: Value = serde_json::from_str(text).ok()?;
+    let members = value.as_object().filter(|members| members.len() == 1)?;
+    members.get("redress")?.as_str().map(str::to_owned)
 }
 
 fn receive_count(message: &SqsMessage) -> u32 {
@@ -440,8 +464,17 @@ mod tests {
     }
 
     #[test]
-    fn only_the_schedule_recovers() {
-        assert!(is_recover(r#"{"redress":"recover"}"#));
-        assert!(!is_recover(r#"{"redress":"stop"}"#));
+    fn an_order_is_one_word_and_nothing_else() {
+        assert_eq!(direct(r#"{"redress":"recover"}"#).as_deref(), Some(RECOVER));
+        assert_eq!(direct(r#"{ "redress": "doctor" }"#).as_deref(), Some(DOCTOR));
+        for text in [
+            r#"{"redress":{"doctor":1}}"#,
+            r#"{"redress":"doctor","detail-type":"x"}"#,
+            r#""doctor""#,
+            "[]",
+            "{",
+        ] {
+            assert_eq!(direct(text), None, "{text}");
+        }
     }
 }
