@@ -107,6 +107,9 @@ pub(crate) enum Command {
     /// Record users' activity in Cognito user pools, and look after those who are inactive
     #[command(subcommand)]
     Cognito(Cognito),
+    /// Look at a deployment (--deployment, else `redress`): whether all of it is as it should be, and how to mend what
+    /// is not; nothing is written. With --rules, whether these are the deployed rules
+    Doctor,
     /// Show the way of a finding in an AWS account inside this process: no account or network is needed
     Demo(Demo),
     /// Print a completion script for a shell

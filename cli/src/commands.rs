@@ -5,6 +5,7 @@ mod cognito;
 mod control;
 mod controls;
 mod demo;
+mod doctor;
 mod explain;
 mod history;
 mod plan;
@@ -41,6 +42,7 @@ pub(crate) async fn run(cli: Cli, around: &mut Surroundings) -> Result<Exit> {
         Command::Rules(args) => rules::run(&global, &args, around),
         Command::Policy(args) => Box::pin(policy::run(&global, &args, around)).await,
         Command::Cognito(command) => Box::pin(cognito::run(&global, &command, around)).await,
+        Command::Doctor => Box::pin(doctor::run(&global, around)).await,
         Command::Demo(args) => Box::pin(demo::run(&global, &args, around)).await,
         Command::Completions(args) => {
             let mut script = Vec::new();

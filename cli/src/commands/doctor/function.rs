@@ -1,0 +1,183 @@
+//! The function, what it says of itself, and what brings it its events.
+
+use std::time::Duration;
+
+use aws_config::{retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_lambda::{
+    Client,
+    primitives::Blob,
+    types::{FunctionResponseType, LastUpdateStatus, State},
+};
+use redress_remediators::{Error, ErrorKind};
+use redress_router::doctor::Report;
+use serde_json::Value;
+
+use super::{APPLY_AGAIN, Line, Place};
+
+/// Longer than the function's look at itself can take, with its start.
+const PATIENCE: Duration = Duration::from_secs(75);
+
+/// What is known of the function.
+pub(super) struct Function {
+    pub(super) lines: Vec<Line>,
+    pub(super) report: Option<Report>,
+    /// The hash of its rules: as it says, else as it was told.
+    pub(super) rules_hash: Option<String>,
+    /// Its time-out; `None` where there is no function.
+    pub(super) timeout: Option<i32>,
+    /// Whether it looks after users.
+    pub(super) activity: bool,
+}
+
+pub(super) async fn look(place: &Place<'_>) -> Function {
+    let name = place.named("dispatcher");
+    let mut known =
+        Function { lines: Vec::new(), report: None, rules_hash: None, timeout: None, activity: false };
+    let client = Client::new(place.aws);
+    let found = match client.get_function_configuration().function_name(&name).send().await {
+        Ok(found) => found,
+        Err(error) => {
+            let error = Error::from(error);
+            known.lines.push(match error.kind {
+                ErrorKind::NotFound => Line::wrong(
+                    "function",
+                    &name,
+                    format!("there is none in account {}, Region {}", place.account, place.region),
+                    "give the --deployment and --region of a deployment, or deploy it (docs/deploy.md)",
+                ),
+                _ => Line::unseen("function", &name, "lambda:GetFunctionConfiguration", &error),
+            });
+            return known;
+        }
+    };
+    let variables = found.environment().and_then(|environment| environment.variables());
+    let variable = |name: &str| variables.and_then(|all| all.get(name)).filter(|value| !value.is_empty());
+    known.timeout = Some(found.timeout().unwrap_or_default());
+    known.rules_hash = variable("REDRESS_RULES_HASH").cloned();
+    known.activity = variable("REDRESS_ACTIVITY_TABLE").is_some();
+    let ceiling = variable("REDRESS_CEILING").map_or("plan", String::as_str);
+    let (state, updated) = (found.state(), found.last_update_status());
+    // A function that nobody has called for weeks is inactive until somebody does.
+    let usable = matches!(state, None | Some(State::Active | State::Inactive));
+    known.lines.push(match updated {
+        _ if !usable => Line::wrong(
+            "function",
+            &name,
+            because(state.map_or("unknown", State::as_str), found.state_reason()),
+            "wait a minute where it is being made; else apply the deployment again",
+        ),
+        None | Some(LastUpdateStatus::Successful) => {
+            Line::ok("function", &name, format!("active, ceiling {ceiling}"))
+        }
+        Some(status) => Line::wrong(
+            "function",
+            &name,
+            because(&format!("its last update is {}", status.as_str()), found.last_update_status_reason()),
+            "wait a minute where it is under way; else apply the deployment again",
+        ),
+    });
+    match Box::pin(ask(place, &name)).await {
+        Ok(report) => {
+            known.lines.push(said(place, &name, &report));
+            known.lines.extend(report.checks.iter().cloned().map(Line::told));
+            known.rules_hash = Some(report.rules_hash.clone());
+            known.report = Some(report);
+        }
+        Err(line) => known.lines.push(*line),
+    }
+    known
+}
+
+fn because(what: &str, reason: Option<&str>) -> String {
+    reason.filter(|reason| !reason.is_empty()).map_or(what.to_owned(), |reason| format!("{what}: {reason}"))
+}
+
+/// Has the function look at itself.
+async fn ask(place: &Place<'_>, name: &str) -> Result<Report, Box<Line>> {
+    let log = format!("its log says why: aws logs tail /aws/lambda/{name} --since 10m");
+    // A second try would only make a second one wait.
+    let config = aws_sdk_lambda::config::Builder::from(place.aws)
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(TimeoutConfig::builder().operation_timeout(PATIENCE).build())
+        .build();
+    let asked = Client::from_conf(config).invoke().function_name(name);
+    let answer = asked.payload(Blob::new(r#"{"redress":"doctor"}"#)).send().await.map_err(|error| {
+        Box::new(Line::unseen("self_check", name, "lambda:InvokeFunction", &Error::from(error)))
+    })?;
+    let payload: Value =
+        answer.payload().and_then(|blob| serde_json::from_slice(blob.as_ref()).ok()).unwrap_or_default();
+    if answer.function_error().is_some() {
+        let why = payload["errorMessage"].as_str().unwrap_or("no message");
+        return Err(Box::new(Line::wrong("self_check", name, format!("the function fails: {why}"), log)));
+    }
+    serde_json::from_value(payload).map_err(|_| {
+        Box::new(Line::wrong(
+            "self_check",
+            name,
+            "the function does not know the question: it is of an older version",
+            "upgrade the deployment (docs/deploy.md#upgrade)",
+        ))
+    })
+}
+
+fn said(place: &Place<'_>, name: &str, report: &Report) -> Line {
+    let Report { version, deployment, rules_hash, ceiling, .. } = report;
+    let own = env!("CARGO_PKG_VERSION");
+    if deployment.as_deref().is_some_and(|deployment| deployment != place.name) {
+        let other = deployment.as_deref().unwrap_or_default();
+        let what = format!("it takes itself for one of deployment {other} (REDRESS_DEPLOYMENT)");
+        return Line::wrong("self_check", name, what, APPLY_AGAIN);
+    }
+    if version != own {
+        let what = format!("the function is of version {version}, this command of {own}");
+        return Line::warning("self_check", name, what, "use the same version of both");
+    }
+    Line::ok("self_check", name, format!("version {version}, ceiling {ceiling}, rules {rules_hash}"))
+}
+
+/// What takes events from the queue to the function.
+pub(super) async fn mapping(place: &Place<'_>, there: bool) -> Vec<Line> {
+    const CHECK: &str = "event_source_mapping";
+    if !there {
+        // That there is no function has been said.
+        return Vec::new();
+    }
+    let (function, queue) = (place.named("dispatcher"), place.named("findings"));
+    let subject = format!("{queue} to {function}");
+    let client = Client::new(place.aws);
+    let asked = client.list_event_source_mappings().function_name(&function);
+    let found = match asked.event_source_arn(place.arn("sqs", &queue)).send().await {
+        Ok(found) => found.event_source_mappings.unwrap_or_default(),
+        Err(error) => {
+            let error = Error::from(error);
+            return vec![Line::unseen(CHECK, subject, "lambda:ListEventSourceMappings", &error)];
+        }
+    };
+    let Some(mapping) = found.first() else {
+        return vec![Line::wrong(CHECK, subject, "there is none: events stay in the queue", APPLY_AGAIN)];
+    };
+    let uuid = mapping.uuid().unwrap_or_default();
+    vec![match mapping.state().unwrap_or_default() {
+        "Enabled"
+            if mapping.function_response_types().contains(&FunctionResponseType::ReportBatchItemFailures) =>
+        {
+            Line::ok(CHECK, subject, "enabled, takes partial batch responses")
+        }
+        "Enabled" => Line::wrong(
+            CHECK,
+            subject,
+            "it does not take partial batch responses: one event that must wait sends ten back, and those that \
+             must come again are lost",
+            APPLY_AGAIN,
+        ),
+        state @ ("Creating" | "Enabling" | "Updating") => {
+            Line::warning(CHECK, subject, format!("it is {state}"), "look again in a minute")
+        }
+        state => Line::wrong(
+            CHECK,
+            subject,
+            format!("it is {state}: events stay in the queue"),
+            format!("aws lambda update-event-source-mapping --uuid {uuid} --enabled"),
+        ),
+    }]
+}
