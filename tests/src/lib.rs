@@ -1,6 +1,7 @@
 //! What redress's end-to-end tests are made of: processes, emulators, a Lambda Runtime API, a proxy that
 //! holds calls.
 
+pub mod applier;
 pub mod aws_call;
 pub mod background;
 pub mod cognito_local;

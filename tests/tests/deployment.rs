@@ -1,0 +1,620 @@
+//! The deployment that `terraform/` describes, made in ministack with IAM enforced, from those sources and no
+//! others: events go in where AWS puts them, and everything is read where its users would look.
+//!
+//! Left out, because ministack lacks it: the archive (Firehose), X-Ray, reserved concurrency; it mounts no layers
+//! for functions of a provided runtime, so that the layer's archive is unpacked beside it; and it knows no source
+//! identity, which the member role's trust therefore does not ask for (`testing`).
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{Read as _, Write as _},
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use redress_remediators::{Access, find};
+use redress_router::{
+    audit::{Record, Stage, verify_run},
+    store::{Index, Store as _, dynamodb::DynamoDb},
+};
+use redress_sandbox::{
+    findings::{ComplianceStatus, ControlFinding},
+    securityhub::SecurityHub,
+    serve,
+};
+use redress_tests::{
+    applier::Applier,
+    background,
+    deployment::{binary, sdk_config},
+    hold_proxy::{HoldProxy, Target, Upstreams},
+    ministack::{Ministack, Options},
+    process::target_dir,
+    terraform::{Configuration, Evaluated, folder},
+};
+use serde_json::{Value, json};
+
+const ADMINISTRATOR: &str = "123456789012";
+const WORKLOAD: &str = "111122223333";
+const REGION: &str = "eu-west-1";
+const SOURCE: &str = "test.securityhub";
+
+const RULES: &str = "
+rules:
+  - name: versioning
+    control: S3.14
+    remediator: s3.enable_versioning
+    automatic: apply
+  - name: tls-in-sandboxes
+    control: S3.5
+    remediator: s3.require_tls
+    when:
+      AwsAccountName: [sandbox]
+    automatic: apply
+    max_risk: access
+  - name: public-buckets
+    control: [S3.2, S3.3, S3.8]
+    remediator: s3.block_public_access
+    automatic: apply
+    max_risk: access
+  - name: ssh
+    control: [EC2.13]
+    remediator: ec2.restrict_ingress
+    automatic: apply
+    max_risk: access
+";
+
+/// The organization's example, deployed: the function in one account, what it changes in another.
+struct World {
+    ministack: Ministack,
+    hub: SecurityHub,
+    proxy: HoldProxy,
+    applier: Arc<Applier>,
+    made: Evaluated,
+    dir: PathBuf,
+    _hub: serve::Server,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// The folder of packages, with the function of this build: made once.
+fn packages() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let folder = target_dir().join("deployment-packages");
+        let program = binary("dispatcher").unwrap_or_else(|error| panic!("{error}"));
+        fs::create_dir_all(folder.join("x86_64")).unwrap();
+        let mut archive =
+            zip::ZipWriter::new(fs::File::create(folder.join("x86_64/dispatcher.zip")).unwrap());
+        let options =
+            zip::write::SimpleFileOptions::default().unix_permissions(0o755).compression_level(Some(1));
+        archive.start_file("bootstrap", options).unwrap();
+        archive.write_all(&fs::read(program).unwrap()).unwrap();
+        archive.finish().unwrap();
+        folder
+    })
+}
+
+/// What Lambda does with a layer.
+fn mount(layer: &str, to: &Path) {
+    let mut archive = zip::ZipArchive::new(fs::File::open(layer).unwrap()).unwrap();
+    for index in 0..archive.len() {
+        let mut file = archive.by_index(index).unwrap();
+        let target = to.join(file.enclosed_name().unwrap());
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        fs::write(target, text).unwrap();
+    }
+}
+
+impl World {
+    async fn new() -> Self {
+        let ministack =
+            Options::default().auth().account(ADMINISTRATOR).region(REGION).start().await.unwrap();
+        let hub = SecurityHub::new();
+        hub.set_administrator(ADMINISTRATOR, [WORKLOAD]);
+        let handler = hub.clone();
+        let server = serve::Server::start(move |request: http::Request<bytes::Bytes>| {
+            handler.handle_request(&request)
+        })
+        .await
+        .unwrap();
+        let upstreams = Upstreams::to(ministack.url()).service("securityhub", server.url());
+        let proxy = HoldProxy::start(upstreams).unwrap();
+        let dir = std::env::temp_dir().join(format!("redress-deployment-{}", uuid::Uuid::new_v4()));
+        fs::create_dir_all(dir.join("rules")).unwrap();
+        fs::write(dir.join("rules/rules.yaml"), RULES).unwrap();
+
+        let accounts = [("aws", ADMINISTRATOR), ("aws.workload", WORKLOAD)];
+        let (url, hub_url) = (ministack.url().to_owned(), server.url());
+        let (endpoint, folder_of) = (proxy.url(), dir.clone());
+        let (applier, made) = background::blocking(move || {
+            let applier = Applier::start(&url, &hub_url, REGION, &accounts)?;
+            let redress = json!({
+                "ceiling": "apply",
+                "rules": folder_of.join("rules"),
+                "packages": packages(),
+                "deletion_protection": false,
+                "testing": { "event_source": SOURCE },
+                "environment": {
+                    "AWS_ENDPOINT_URL": endpoint,
+                    "REDRESS_RULES": folder_of.join("opt/rules"),
+                },
+            });
+            let made = Configuration::new(folder().join("examples/organization"), &folder_of)
+                .variable("region", REGION)
+                .variable("workload_account", WORKLOAD)
+                .variable("external_id", "an-id-of-ours")
+                .variable("alarm_emails", json!(["security@example.com"]))
+                .module("redress", redress)
+                .module("administrator", json!({ "testing": true }))
+                .module("workload", json!({ "testing": true }))
+                .evaluate(&applier)?;
+            Ok((Arc::new(applier), made))
+        })
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
+        let layer = made.of("aws_lambda_layer_version").next().unwrap();
+        mount(layer.text("filename").unwrap(), &dir.join("opt"));
+        Self { ministack, hub, proxy, applier, made, dir, _hub: server }
+    }
+
+    /// A call as the root of an account.
+    async fn call(&self, account: &str, service: &str, operation: &str, arguments: Value) -> Value {
+        let applier = Arc::clone(&self.applier);
+        let (account, service, operation) = (account.to_owned(), service.to_owned(), operation.to_owned());
+        let answer =
+            background::blocking(move || applier.call(&account, &service, &operation, &arguments)).await;
+        Value::Object(answer.unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    /// Puts Security Hub's events on the bus, as events of the source that the patterns take here.
+    async fn send(&self, events: &[Value]) {
+        let entries: Vec<Value> = events
+            .iter()
+            .map(|event| {
+                json!({
+                    "Source": SOURCE,
+                    "DetailType": event["detail-type"],
+                    "Resources": event["resources"],
+                    "Detail": event["detail"].to_string(),
+                })
+            })
+            .collect();
+        let sent = self.call(ADMINISTRATOR, "events", "put_events", json!({ "Entries": entries })).await;
+        assert_eq!(sent["FailedEntryCount"], 0, "{sent}");
+    }
+
+    async fn imported(&self, finding: &ControlFinding, change: impl Fn(&mut Value)) {
+        let mut asff = finding.asff();
+        change(&mut asff);
+        let events = self.hub.import_as_aws([asff]).unwrap();
+        self.send(&events).await;
+    }
+
+    async fn bucket(&self, name: &str) {
+        let place = json!({ "Bucket": name, "CreateBucketConfiguration": { "LocationConstraint": REGION } });
+        self.call(WORKLOAD, "s3", "create_bucket", place).await;
+    }
+
+    async fn versioning(&self, bucket: &str) -> Option<String> {
+        let found = self.call(WORKLOAD, "s3", "get_bucket_versioning", json!({ "Bucket": bucket })).await;
+        found["Status"].as_str().map(str::to_owned)
+    }
+
+    fn store(&self) -> DynamoDb {
+        let aws = sdk_config(self.ministack.url(), ADMINISTRATOR);
+        let client = aws_sdk_dynamodb::Client::new(&aws);
+        DynamoDb::new(client, "redress-state", "redress-audit", 400, Arc::new(Timestamp::now))
+    }
+
+    /// The last record of the newest run on a resource.
+    async fn last(&self, key: &str) -> Option<Record> {
+        let store = self.store();
+        let run = store.runs(Index::Resource(key), 1).await.unwrap().into_iter().next()?;
+        let lines = store.run(&run.run).await.unwrap();
+        verify_run(lines.iter().map(String::as_str)).unwrap().pop()
+    }
+
+    async fn ended(&self, key: &str) -> Option<Stage> {
+        self.last(key).await.map(|record| record.stage)
+    }
+
+    /// How often the function was run.
+    async fn invocations(&self) -> usize {
+        let group = json!({ "logGroupName": "/aws/lambda/redress-dispatcher" });
+        let found = self.call(ADMINISTRATOR, "logs", "filter_log_events", group).await;
+        let events = found["events"].as_array().unwrap();
+        events.iter().filter(|event| event["message"].as_str().unwrap().starts_with("START ")).count()
+    }
+
+    /// All that the tables hold.
+    async fn tables(&self) -> Vec<Value> {
+        let mut tables = Vec::new();
+        for table in ["redress-state", "redress-audit"] {
+            let found = self.call(ADMINISTRATOR, "dynamodb", "scan", json!({ "TableName": table })).await;
+            tables.push(found["Items"].clone());
+        }
+        tables
+    }
+}
+
+fn key(bucket: &str) -> String {
+    format!("aws/{WORKLOAD}/{REGION}/AwsS3Bucket/{bucket}")
+}
+
+fn finding(control: &str, bucket: &str) -> ControlFinding {
+    ControlFinding::new(control)
+        .resource("AwsS3Bucket", &format!("arn:aws:s3:::{bucket}"))
+        .account(WORKLOAD)
+        .region(REGION)
+}
+
+/// Waits until it is so.
+async fn until<F: Future<Output = bool>>(what: &str, patience: Duration, mut so: impl FnMut() -> F) {
+    let start = Instant::now();
+    while !so().await {
+        assert!(start.elapsed() < patience, "not within {patience:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Long enough for an event to be handled, if anybody takes it.
+const PAUSE: Duration = Duration::from_secs(3);
+
+#[tokio::test]
+async fn a_finding_of_another_account_is_fixed_told_and_undone() {
+    let world = World::new().await;
+    world.bucket("app-logs").await;
+    let finding = finding("S3.14", "app-logs");
+    world.imported(&finding, |_| ()).await;
+    until("fixed", PATIENCE, async || world.ended(&key("app-logs")).await == Some(Stage::Verified)).await;
+    assert_eq!(world.versioning("app-logs").await.as_deref(), Some("Enabled"));
+    let record = world.last(&key("app-logs")).await.unwrap();
+    let function = world.made.at("module.redress.aws_lambda_function.dispatcher").unwrap();
+    let variables = &function.arguments["environment"][0]["variables"];
+    assert_eq!(variables["REDRESS_RULES_HASH"], record.subject.rules_hash.as_str());
+    until("told", PATIENCE, async || {
+        let written = world.hub.finding(&finding.id()).unwrap();
+        written["Workflow"]["Status"] == "NOTIFIED" && written["Note"]["Text"].to_string().contains("fixed")
+    })
+    .await;
+    // The change was made in the other account, by the role there.
+    let assumed = world.proxy.calls().into_iter().find(|call| call.action() == "sts:AssumeRole").unwrap();
+    assert!(
+        assumed.text().contains(&format!("{WORKLOAD}%3Arole%2Fredress-remediator")),
+        "{}",
+        assumed.text()
+    );
+    assert!(assumed.text().contains("SourceIdentity=redress"));
+
+    // Our own update of the finding is an event that no pattern takes.
+    let before = world.invocations().await;
+    let updates = world.hub.events();
+    let ours: Vec<Value> =
+        updates.into_iter().filter(|event| event.to_string().contains("NOTIFIED")).collect();
+    assert!(!ours.is_empty());
+    world.send(&ours).await;
+    tokio::time::sleep(PAUSE).await;
+    assert_eq!(world.invocations().await, before);
+
+    // A person undoes it, after Security Hub has seen it fixed.
+    world.hub.reevaluate(&finding.id(), ComplianceStatus::Passed).unwrap();
+    let undo = world.hub.custom_action("RedressUndo", &[&finding.id()]).unwrap();
+    world.send(&undo).await;
+    until("undone", PATIENCE, async || world.ended(&key("app-logs")).await == Some(Stage::Undone)).await;
+    assert_eq!(world.versioning("app-logs").await.as_deref(), Some("Suspended"));
+
+    // What the schedule sends is understood.
+    let recover = world.made.at("module.redress.aws_cloudwatch_event_target.recover").unwrap();
+    let input = recover.text("input").unwrap();
+    let call = json!({ "FunctionName": "redress-dispatcher", "Payload": input });
+    let answer = world.call(ADMINISTRATOR, "lambda", "invoke", call).await;
+    assert!(answer.get("FunctionError").is_none(), "{answer}");
+}
+
+#[tokio::test]
+async fn what_no_rule_wants_never_runs_the_function() {
+    let world = World::new().await;
+    world.bucket("left-alone").await;
+    let of = |control: &str| finding(control, "left-alone");
+    world.imported(&of("S3.14").status(ComplianceStatus::Passed), |_| ()).await;
+    world.imported(&of("S3.14").workflow("SUPPRESSED"), |_| ()).await;
+    world.imported(&of("S3.14").archived(), |_| ()).await;
+    // No rule names it; a rule does, for other accounts.
+    world.imported(&of("S3.9"), |_| ()).await;
+    world.imported(&of("S3.5"), |asff| asff["AwsAccountName"] = "production".into()).await;
+    tokio::time::sleep(PAUSE).await;
+    assert_eq!(world.invocations().await, 0);
+
+    world.imported(&of("S3.5"), |asff| asff["AwsAccountName"] = "sandbox".into()).await;
+    until("fixed", PATIENCE, async || world.ended(&key("left-alone")).await == Some(Stage::Verified)).await;
+    assert_eq!(world.invocations().await, 1);
+}
+
+#[tokio::test]
+async fn the_note_of_a_plan_is_one_run_without_a_write() {
+    let world = World::new().await;
+    world.bucket("planned").await;
+    let finding = finding("S3.14", "planned");
+    world.hub.import_as_aws([finding.asff()]).unwrap();
+    world.hub.events();
+    let click = world.hub.custom_action("RedressPlan", &[&finding.id()]).unwrap();
+    world.send(&click).await;
+    until("told", PATIENCE, async || {
+        world.hub.finding(&finding.id()).unwrap()["Note"]["Text"].to_string().contains("would be fixed")
+    })
+    .await;
+    let written = world.hub.finding(&finding.id()).unwrap();
+    assert_eq!(written["Workflow"]["Status"], "NEW");
+    assert_eq!(world.ended(&key("planned")).await, Some(Stage::Planned));
+    assert_eq!(world.versioning("planned").await, None);
+    tokio::time::sleep(PAUSE).await;
+
+    // The note brings the finding back, still NEW: its rule says `automatic: apply`, and it is fixed. Where the
+    // rule only shows, nothing is written: the plan is known.
+    let events: Vec<Value> = world
+        .hub
+        .events()
+        .into_iter()
+        .filter(|event| event["detail-type"] == "Security Hub Findings - Imported")
+        .collect();
+    assert_eq!(events.len(), 1, "{events:?}");
+    let lowered = json!({
+        "FunctionName": "redress-dispatcher",
+        "Environment": { "Variables": lowered(&world) },
+    });
+    world.call(ADMINISTRATOR, "lambda", "update_function_configuration", lowered).await;
+    // Once, the automatic door shows its plan, and remembers it.
+    world.send(&events).await;
+    until("planned", PATIENCE, async || {
+        world.last(&key("planned")).await.is_some_and(|record| record.subject.asked_by.is_automatic())
+    })
+    .await;
+    tokio::time::sleep(PAUSE).await;
+    let (before, tables) = (world.invocations().await, world.tables().await);
+    world.proxy.reset();
+    world.hub.events();
+    world.send(&events).await;
+    until("run once", PATIENCE, async || world.invocations().await == before + 1).await;
+    tokio::time::sleep(PAUSE).await;
+    assert_eq!(world.tables().await, tables);
+    let reads = ["dynamodb:BatchGetItem", "dynamodb:GetItem", "sts:AssumeRole", "sts:GetCallerIdentity"];
+    let other: Vec<String> = world
+        .proxy
+        .actions()
+        .into_iter()
+        .filter(|action| !reads.contains(&action.as_str()) && !action.contains(":Get"))
+        .collect();
+    assert!(other.is_empty(), "{other:?}");
+    assert!(world.hub.events().is_empty());
+    assert_eq!(world.invocations().await, before + 1);
+}
+
+/// The function's variables, with its ceiling lowered to `plan`.
+fn lowered(world: &World) -> Value {
+    let function = world.made.at("module.redress.aws_lambda_function.dispatcher").unwrap();
+    let mut variables = function.arguments["environment"][0]["variables"].clone();
+    variables["REDRESS_CEILING"] = "plan".into();
+    variables
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_read_ends_among_the_dead_letters() {
+    let world = World::new().await;
+    world.bucket("poison").await;
+    let finding = finding("S3.14", "poison");
+    let mut event = world.hub.import_as_aws([finding.asff()]).unwrap().remove(0);
+    event["detail"]["findings"][0]["Resources"] = "no list".into();
+    world.send(&[event]).await;
+    let queue = world.made.at("module.redress.aws_sqs_queue.dead[\"findings\"]").unwrap();
+    let name = queue.text("name").unwrap();
+    let url = format!("{}/{ADMINISTRATOR}/{name}", world.ministack.url());
+    let dead = std::sync::Mutex::new(Vec::new());
+    until("dead", PATIENCE, async || {
+        let ask = json!({ "QueueUrl": url, "MessageAttributeNames": ["All"], "WaitTimeSeconds": 1 });
+        let found = world.call(ADMINISTRATOR, "sqs", "receive_message", ask).await;
+        dead.lock().unwrap().extend(found["Messages"].as_array().cloned().unwrap_or_default());
+        !dead.lock().unwrap().is_empty()
+    })
+    .await;
+    let dead = dead.lock().unwrap().remove(0);
+    let reason = dead["MessageAttributes"]["reason"]["StringValue"].as_str().unwrap();
+    assert!(reason.contains("Resources"), "{reason}");
+    assert!(dead["Body"].as_str().unwrap().contains("no list"));
+    assert_eq!(world.versioning("poison").await, None);
+}
+
+/// The function is ended in the middle of a change. What it began is settled by the next that comes, without a
+/// second write.
+#[tokio::test]
+async fn a_run_that_is_cut_off_by_its_time_is_settled_without_a_second_write() {
+    let world = World::new().await;
+    world.bucket("cut-off").await;
+    let time = json!({ "FunctionName": "redress-dispatcher", "Timeout": 3 });
+    world.call(ADMINISTRATOR, "lambda", "update_function_configuration", time).await;
+    let url = format!("{}/{ADMINISTRATOR}/redress-findings", world.ministack.url());
+    let soon = json!({ "QueueUrl": url, "Attributes": { "VisibilityTimeout": "5" } });
+    world.call(ADMINISTRATOR, "sqs", "set_queue_attributes", soon).await;
+    // The write is done, and its answer does not come before the function's time is over.
+    let held = world.proxy.hold_after(Target::Nth("s3".to_owned(), "PutBucketVersioning".to_owned(), 1));
+    world.imported(&finding("S3.14", "cut-off"), |_| ()).await;
+    let held = held.reached(PATIENCE).await.unwrap();
+    until("written", PATIENCE, async || world.versioning("cut-off").await.is_some()).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    held.discard();
+    assert_eq!(world.ended(&key("cut-off")).await, None);
+    let enough = json!({ "FunctionName": "redress-dispatcher", "Timeout": 60 });
+    world.call(ADMINISTRATOR, "lambda", "update_function_configuration", enough).await;
+    // A lease lasts to its holder's own deadline and a minute more.
+    until("settled", Duration::from_secs(150), async || {
+        world.ended(&key("cut-off")).await == Some(Stage::Verified)
+    })
+    .await;
+    let actions = world.proxy.actions();
+    assert_eq!(actions.iter().filter(|action| *action == "s3:PutBucketVersioning").count(), 1);
+}
+
+/// A policy document's statements with one action less.
+fn without(document: &Value, action: &str) -> Value {
+    let mut document = document.clone();
+    let statements = document["Statement"].as_array_mut().unwrap();
+    for statement in statements.iter_mut().filter(|statement| statement["Effect"] == "Allow") {
+        statement["Action"].as_array_mut().unwrap().retain(|one| one != action);
+    }
+    statements.retain(|statement| statement["Action"].as_array().unwrap() != &Vec::<Value>::new());
+    document
+}
+
+fn actions(document: &Value) -> BTreeSet<String> {
+    let allowed = document["Statement"].as_array().unwrap().iter().filter(|one| one["Effect"] == "Allow");
+    allowed
+        .flat_map(|one| one["Action"].as_array().unwrap())
+        .map(|one| one.as_str().unwrap().to_owned())
+        .collect()
+}
+
+impl World {
+    /// The member role's policies as one document, in the role itself: what is taken out of it is gone.
+    async fn member(&self, document: &Value) {
+        let put = json!({
+            "RoleName": "redress-remediator", "PolicyName": "mutated", "PolicyDocument": document.to_string(),
+        });
+        self.call(WORKLOAD, "iam", "put_role_policy", put).await;
+    }
+
+    async fn detach_all(&self) -> Value {
+        let mut statements = Vec::new();
+        for attached in
+            self.made.of("aws_iam_role_policy_attachment").filter(|one| one.provider == "aws.workload")
+        {
+            let detach =
+                json!({ "RoleName": attached.text("role"), "PolicyArn": attached.text("policy_arn") });
+            self.call(WORKLOAD, "iam", "detach_role_policy", detach).await;
+        }
+        for policy in self.made.of("aws_iam_policy").filter(|one| one.provider == "aws.workload") {
+            if policy.text("name").unwrap().ends_with("boundary") {
+                continue;
+            }
+            let document: Value = serde_json::from_str(policy.text("policy").unwrap()).unwrap();
+            statements.extend(document["Statement"].as_array().unwrap().iter().cloned());
+        }
+        json!({ "Version": "2012-10-17", "Statement": statements })
+    }
+}
+
+/// Taken out of the member role's policy, each action of a remediator that fixes a bucket leaves the bucket as it
+/// was: the run ends as denied, in the record and on the finding.
+#[tokio::test]
+async fn without_any_single_action_a_fix_is_denied_and_told() {
+    let world = World::new().await;
+    let whole = world.detach_all().await;
+    let mut not_enforced = Vec::new();
+    for (control, remediator) in
+        [("S3.14", "s3.enable_versioning"), ("S3.5", "s3.require_tls"), ("S3.8", "s3.block_public_access")]
+    {
+        let short = control.to_lowercase().replace('.', "-");
+        let sandbox = |asff: &mut Value| asff["AwsAccountName"] = "sandbox".into();
+        // With all of it, the fix is made; and each call is one that an action is declared for.
+        let bucket = format!("{short}-whole");
+        world.bucket(&bucket).await;
+        world.call(WORKLOAD, "s3", "delete_public_access_block", json!({ "Bucket": bucket })).await;
+        world.member(&whole).await;
+        world.proxy.reset();
+        world.imported(&finding(control, &bucket), sandbox).await;
+        until(control, PATIENCE, async || world.ended(&key(&bucket)).await == Some(Stage::Verified)).await;
+        let calls = world.proxy.calls();
+        let remediator = find(remediator).unwrap();
+        let actions = remediator.actions(Access::Apply);
+        let mut names: Vec<&str> = actions.iter().map(|action| action.iam).collect();
+        names.sort_unstable();
+        names.dedup();
+        for name in names {
+            let bucket = format!("{short}-{}", name.split_once(':').unwrap().1.to_lowercase());
+            world.bucket(&bucket).await;
+            world.call(WORKLOAD, "s3", "delete_public_access_block", json!({ "Bucket": bucket })).await;
+            world.member(&without(&whole, name)).await;
+            let of = finding(control, &bucket);
+            world.imported(&of, sandbox).await;
+            until(name, PATIENCE, async || {
+                world.ended(&key(&bucket)).await.is_some_and(|stage| stage != Stage::Intent)
+            })
+            .await;
+            let record = world.last(&key(&bucket)).await.unwrap();
+            if record.stage == Stage::Verified {
+                // ministack does not ask for it: the calls do, and no other action covers them.
+                let covered = |action: &redress_remediators::Action| {
+                    calls.iter().any(|call| action.covers(&call.aws.service, &call.aws.operation))
+                };
+                let mut own = actions.iter().filter(|action| action.iam == name);
+                assert!(own.any(covered), "{name} is for no call");
+                not_enforced.push(format!("{control} {name}"));
+                continue;
+            }
+            assert_eq!(record.stage, Stage::Denied, "{name}: {record:?}");
+            assert_eq!(world.versioning(&bucket).await, None, "{name}");
+            until(name, PATIENCE, async || {
+                world.hub.finding(&of.id()).unwrap()["Note"]["Text"].to_string().contains("denied")
+            })
+            .await;
+            assert_eq!(world.hub.finding(&of.id()).unwrap()["Workflow"]["Status"], "NEW", "{name}");
+        }
+    }
+    assert_eq!(not_enforced, NOT_ENFORCED);
+}
+
+/// Actions that ministack lets everybody have.
+const NOT_ENFORCED: [&str; 0] = [];
+
+/// Taken out of the dispatcher's own policy, each action that an automatic fix needs keeps it from being made,
+/// recorded or told.
+#[tokio::test]
+async fn without_any_single_action_of_its_own_the_dispatcher_does_not_get_through() {
+    let world = World::new().await;
+    let own = world.made.at("module.redress.aws_iam_role_policy.dispatcher").unwrap();
+    let whole: Value = serde_json::from_str(own.text("policy").unwrap()).unwrap();
+    let mut spare = Vec::new();
+    for (number, name) in actions(&whole).into_iter().enumerate() {
+        let put = |document: &Value| {
+            json!({
+                "RoleName": "redress-dispatcher", "PolicyName": "dispatcher", "PolicyDocument": document.to_string(),
+            })
+        };
+        world.call(ADMINISTRATOR, "iam", "put_role_policy", put(&without(&whole, &name))).await;
+        let bucket = format!("own-{number}");
+        world.bucket(&bucket).await;
+        let of = finding("S3.14", &bucket);
+        world.proxy.reset();
+        world.imported(&of, |_| ()).await;
+        // All of it is done when the finding is told, the event sent, and both marked as told.
+        let done = async || {
+            world.hub.finding(&of.id()).unwrap()["Workflow"]["Status"] == "NOTIFIED"
+                && world.ended(&key(&bucket)).await == Some(Stage::Verified)
+                && !world.proxy.calls().iter().any(|call| call.status.is_some_and(|status| status >= 400))
+        };
+        let start = Instant::now();
+        let mut through = false;
+        while !through && start.elapsed() < Duration::from_secs(4) {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            through = done().await;
+        }
+        if through {
+            spare.push(name);
+        }
+        world.call(ADMINISTRATOR, "iam", "put_role_policy", put(&whole)).await;
+    }
+    assert_eq!(spare, SPARE.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+}
+
+/// Actions of the dispatcher without which an automatic fix gets through here, and what they are for.
+const SPARE: [(&str, &str); 0] = [];
