@@ -247,7 +247,7 @@ async fn queues(parts: &Parts<'_>, until: Instant) -> Vec<Check> {
         Check::new(check, url, found.map(|_| "can be reached".to_owned()), mend)
     };
     let (queue, dead) = tokio::join!(
-        look("queue", "REDRESS_QUEUE_URL", &parts.config.queue_url),
+        look("event_queue", "REDRESS_QUEUE_URL", &parts.config.queue_url),
         look("dead_letter_queue", "REDRESS_DEAD_LETTER_URL", &parts.config.dead_letter_url),
     );
     vec![queue, dead]

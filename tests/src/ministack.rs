@@ -184,7 +184,11 @@ impl Ministack {
         self.python(MAP_STREAM, &[region, function, stream, pattern.unwrap_or_default()]).await
     }
 
-    async fn python(&self, code: &str, args: &[&str]) -> Result<()> {
+    /// Runs Python code with boto3, its first argument being the endpoint.
+    ///
+    /// # Errors
+    /// With what it said, where it fails.
+    pub async fn python(&self, code: &str, args: &[&str]) -> Result<()> {
         let venv = venv::get(Kind::EndToEnd).await?;
         let mut python = Command::new(venv.program("python"));
         python.args(["-c", code, &self.url]).args(args);
