@@ -216,7 +216,8 @@ impl Service {
             aws: &self.aws,
             partition: &self.engine.settings.partition,
         };
-        serde_json::to_value(doctor::examine(&parts, deadline).await).unwrap_or_default()
+        let report = Box::pin(doctor::examine(&parts, deadline)).await;
+        serde_json::to_value(report).unwrap_or_default()
     }
 
     async fn event(&self, bytes: &[u8], deadline: Instant) -> Verdict {

@@ -13,8 +13,9 @@ use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use redress::{Exit, Surroundings, run};
 use redress_sandbox::{securityhub::SecurityHub, serve};
 use redress_tests::{
+    aws_call::AwsError,
     deployment::{ACCOUNT, REGION, binary, sdk_config},
-    hold_proxy::{HoldProxy, Upstreams},
+    hold_proxy::{HoldProxy, Target, Upstreams},
     ministack::{Ministack, Options},
     terraform::{Configuration, Evaluated, Imagined, folder},
 };
@@ -396,6 +397,25 @@ for _ in range(100):
 }
 
 async fn the_function(deployed: &Deployed) {
+    deployed
+        .broken(
+            r#"environment(REDRESS_AUDIT_TABLE="other", REDRESS_DEAD_LETTER_URL=queue("redress-async-dead") + "x",
+    REDRESS_ACTIVITY_TABLE="redress-activity")"#,
+            r#"environment(REDRESS_AUDIT_TABLE="redress-audit", REDRESS_DEAD_LETTER_URL=queue("redress-findings-dead"),
+    REDRESS_ACTIVITY_TABLE="")"#,
+            Exit::Failed,
+            &[
+                ("audit_table", "other", "AccessDenied"),
+                ("activity_table", "redress-activity", "AccessDenied"),
+                ("dead_letter_queue", "redress-async-deadx", ""),
+                ("dead_letters", "redress-stream-dead", "there is no such queue"),
+            ],
+        )
+        .await;
+    let target = Target::Every("securityhub".to_owned(), "POST /findings".to_owned());
+    deployed.proxy.fault(target, AwsError::Denied);
+    deployed.says("no findings", Exit::Failed, &[("security_hub", REGION, "AccessDenied")]).await;
+    deployed.proxy.reset();
     // What the function alone can tell.
     deployed
         .broken(

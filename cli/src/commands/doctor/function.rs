@@ -5,14 +5,17 @@ use std::time::Duration;
 use aws_config::{retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_lambda::{
     Client,
+    operation::get_function_configuration::GetFunctionConfigurationOutput,
     primitives::Blob,
-    types::{FunctionResponseType, LastUpdateStatus, State},
+    types::{EventSourceMappingConfiguration, FunctionResponseType, LastUpdateStatus, State},
 };
 use redress_remediators::{Error, ErrorKind};
 use redress_router::doctor::Report;
 use serde_json::Value;
 
 use super::{APPLY_AGAIN, Line, Place};
+
+const MAPPING: &str = "event_source_mapping";
 
 /// Longer than the function's look at itself can take, with its start.
 const PATIENCE: Duration = Duration::from_secs(75);
@@ -56,26 +59,7 @@ pub(super) async fn look(place: &Place<'_>) -> Function {
     known.rules_hash = variable("REDRESS_RULES_HASH").cloned();
     known.activity = variable("REDRESS_ACTIVITY_TABLE").is_some();
     let ceiling = variable("REDRESS_CEILING").map_or("plan", String::as_str);
-    let (state, updated) = (found.state(), found.last_update_status());
-    // A function that nobody has called for weeks is inactive until somebody does.
-    let usable = matches!(state, None | Some(State::Active | State::Inactive));
-    known.lines.push(match updated {
-        _ if !usable => Line::wrong(
-            "function",
-            &name,
-            because(state.map_or("unknown", State::as_str), found.state_reason()),
-            "wait a minute where it is being made; else apply the deployment again",
-        ),
-        None | Some(LastUpdateStatus::Successful) => {
-            Line::ok("function", &name, format!("active, ceiling {ceiling}"))
-        }
-        Some(status) => Line::wrong(
-            "function",
-            &name,
-            because(&format!("its last update is {}", status.as_str()), found.last_update_status_reason()),
-            "wait a minute where it is under way; else apply the deployment again",
-        ),
-    });
+    known.lines.push(condition(&name, &found, ceiling));
     match Box::pin(ask(place, &name)).await {
         Ok(report) => {
             known.lines.push(said(place, &name, &report));
@@ -86,6 +70,24 @@ pub(super) async fn look(place: &Place<'_>) -> Function {
         Err(line) => known.lines.push(*line),
     }
     known
+}
+
+fn condition(name: &str, found: &GetFunctionConfigurationOutput, ceiling: &str) -> Line {
+    let mend = "wait a minute where it is under way; else apply the deployment again";
+    match (found.state(), found.last_update_status()) {
+        // A function that nobody has called for weeks is inactive until somebody does.
+        (None | Some(State::Active | State::Inactive), None | Some(LastUpdateStatus::Successful)) => {
+            Line::ok("function", name, format!("active, ceiling {ceiling}"))
+        }
+        (None | Some(State::Active | State::Inactive), Some(status)) => {
+            let what = format!("its last update is {}", status.as_str());
+            Line::wrong("function", name, because(&what, found.last_update_status_reason()), mend)
+        }
+        (Some(state), _) => {
+            let what = format!("it is {}", state.as_str());
+            Line::wrong("function", name, because(&what, found.state_reason()), mend)
+        }
+    }
 }
 
 fn because(what: &str, reason: Option<&str>) -> String {
@@ -137,7 +139,6 @@ fn said(place: &Place<'_>, name: &str, report: &Report) -> Line {
 
 /// What takes events from the queue to the function.
 pub(super) async fn mapping(place: &Place<'_>, there: bool) -> Vec<Line> {
-    const CHECK: &str = "event_source_mapping";
     if !there {
         // That there is no function has been said.
         return Vec::new();
@@ -150,34 +151,98 @@ pub(super) async fn mapping(place: &Place<'_>, there: bool) -> Vec<Line> {
         Ok(found) => found.event_source_mappings.unwrap_or_default(),
         Err(error) => {
             let error = Error::from(error);
-            return vec![Line::unseen(CHECK, subject, "lambda:ListEventSourceMappings", &error)];
+            return vec![Line::unseen(MAPPING, subject, "lambda:ListEventSourceMappings", &error)];
         }
     };
-    let Some(mapping) = found.first() else {
-        return vec![Line::wrong(CHECK, subject, "there is none: events stay in the queue", APPLY_AGAIN)];
+    vec![takes(&subject, found.first())]
+}
+
+fn takes(subject: &str, mapping: Option<&EventSourceMappingConfiguration>) -> Line {
+    let Some(mapping) = mapping else {
+        return Line::wrong(MAPPING, subject, "there is none: events stay in the queue", APPLY_AGAIN);
     };
+    let partial = mapping.function_response_types().contains(&FunctionResponseType::ReportBatchItemFailures);
     let uuid = mapping.uuid().unwrap_or_default();
-    vec![match mapping.state().unwrap_or_default() {
-        "Enabled"
-            if mapping.function_response_types().contains(&FunctionResponseType::ReportBatchItemFailures) =>
-        {
-            Line::ok(CHECK, subject, "enabled, takes partial batch responses")
-        }
+    match mapping.state().unwrap_or_default() {
+        "Enabled" if partial => Line::ok(MAPPING, subject, "enabled, takes partial batch responses"),
         "Enabled" => Line::wrong(
-            CHECK,
+            MAPPING,
             subject,
-            "it does not take partial batch responses: one event that must wait sends ten back, and those that \
-             must come again are lost",
+            "it does not take partial batch responses: events that must come again are lost",
             APPLY_AGAIN,
         ),
         state @ ("Creating" | "Enabling" | "Updating") => {
-            Line::warning(CHECK, subject, format!("it is {state}"), "look again in a minute")
+            Line::warning(MAPPING, subject, format!("it is {state}"), "look again in a minute")
         }
         state => Line::wrong(
-            CHECK,
+            MAPPING,
             subject,
             format!("it is {state}: events stay in the queue"),
             format!("aws lambda update-event-source-mapping --uuid {uuid} --enabled"),
         ),
-    }]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_config::SdkConfig;
+
+    use super::*;
+    use crate::commands::doctor::Finding;
+
+    fn report(version: &str, deployment: Option<&str>) -> Report {
+        Report {
+            version: version.to_owned(),
+            deployment: deployment.map(str::to_owned),
+            rules_hash: "0123456789abcdef".to_owned(),
+            ceiling: "plan".to_owned(),
+            checks: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_function_of_another_version_or_deployment_is_told() {
+        let aws = SdkConfig::builder().build();
+        let place = Place {
+            name: "redress",
+            partition: "aws",
+            account: "123456789012",
+            region: "eu-west-1",
+            aws: &aws,
+        };
+        let outcome = |report: &Report| said(&place, "redress-dispatcher", report).outcome;
+        let own = env!("CARGO_PKG_VERSION");
+        assert_eq!(outcome(&report(own, None)), Finding::Ok);
+        assert_eq!(outcome(&report(own, Some("redress"))), Finding::Ok);
+        assert_eq!(outcome(&report("0.0.1", Some("redress"))), Finding::Warning);
+        assert_eq!(outcome(&report(own, Some("redress-two"))), Finding::Wrong);
+    }
+
+    #[test]
+    fn a_function_that_is_being_made_or_was_not_updated_is_told() {
+        let found = |state: State, updated: LastUpdateStatus| {
+            let found = GetFunctionConfigurationOutput::builder().state(state).last_update_status(updated);
+            let found = found.state_reason("being made").last_update_status_reason("no such layer").build();
+            condition("redress-dispatcher", &found, "apply")
+        };
+        let fine = found(State::Active, LastUpdateStatus::Successful);
+        assert_eq!((fine.outcome, fine.what.as_str()), (Finding::Ok, "active, ceiling apply"));
+        assert_eq!(found(State::Inactive, LastUpdateStatus::Successful).outcome, Finding::Ok);
+        let failed = found(State::Active, LastUpdateStatus::Failed);
+        assert_eq!(
+            (failed.outcome, failed.what.as_str()),
+            (Finding::Wrong, "its last update is Failed: no such layer")
+        );
+        let pending = found(State::Pending, LastUpdateStatus::InProgress);
+        assert_eq!((pending.outcome, pending.what.as_str()), (Finding::Wrong, "it is Pending: being made"));
+    }
+
+    #[test]
+    fn a_mapping_that_is_on_its_way_is_a_warning() {
+        let mapping = |state: &str| EventSourceMappingConfiguration::builder().uuid("u").state(state).build();
+        assert_eq!(takes("q", Some(&mapping("Enabling"))).outcome, Finding::Warning);
+        assert_eq!(takes("q", Some(&mapping("Disabled"))).outcome, Finding::Wrong);
+        assert_eq!(takes("q", Some(&mapping("Enabled"))).outcome, Finding::Wrong);
+        assert_eq!(takes("q", None).outcome, Finding::Wrong);
+    }
 }
