@@ -192,7 +192,7 @@ pub const PERMISSIONS: &[Permission] = &[
         "TellSecurityHub",
         &["securityhub:BatchUpdateFindings", "securityhub:GetFindings"],
         HUB,
-        "the note on the finding; the hourly look at redress's own findings",
+        "the note on the finding; the hourly look at redress's own findings, and that of `redress doctor`",
     ),
     Permission {
         deny: true,

@@ -3,9 +3,9 @@
 
 use std::{
     collections::HashMap,
-    fmt,
+    fmt, fs,
     io::{BufRead as _, BufReader, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{Mutex, PoisonError},
 };
@@ -13,10 +13,36 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
+    deployment::binary,
     error::{Context, Error, Result},
+    process::target_dir,
     terraform::{Object, Provider, Resource},
     venv::{self, Kind},
 };
+
+/// The folder of packages, with the function of this build.
+///
+/// # Errors
+/// Where it does not build, or can't be packed.
+pub fn packages() -> Result<PathBuf> {
+    static MADE: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(folder) = &*made {
+        return Ok(folder.clone());
+    }
+    let program = binary("dispatcher")?;
+    let folder = target_dir().join("deployment-packages");
+    let fault = || "the function's package".to_owned();
+    fs::create_dir_all(folder.join("x86_64")).context(fault)?;
+    let file = fs::File::create(folder.join("x86_64/dispatcher.zip")).context(fault)?;
+    let mut archive = zip::ZipWriter::new(file);
+    let options = zip::write::SimpleFileOptions::default().unix_permissions(0o755).compression_level(Some(1));
+    archive.start_file("bootstrap", options).context(fault)?;
+    archive.write_all(&fs::read(program).context(fault)?).context(fault)?;
+    archive.finish().context(fault)?;
+    *made = Some(folder.clone());
+    Ok(folder)
+}
 
 /// Makes resources, each in the account of its provider configuration.
 pub struct Applier {

@@ -77,10 +77,9 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-fn form_value(body: &Bytes, key: &str) -> Option<String> {
-    let body = std::str::from_utf8(body).ok()?;
-    let pair = body.split('&').find_map(|pair| pair.split_once('=').filter(|(name, _)| *name == key))?;
-    Some(pair.1.to_owned())
+/// A value of an `application/x-www-form-urlencoded` body.
+pub(crate) fn form_value(body: &[u8], key: &str) -> Option<String> {
+    form_urlencoded::parse(body).find(|(name, _)| name == key).map(|(_, value)| value.into_owned())
 }
 
 /// Sub-resources of a bucket, and the name that the API gives them after `Get`, `Put` or `Delete`.

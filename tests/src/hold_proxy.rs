@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    aws_call::{AwsCall, AwsError, identify},
+    aws_call::{AwsCall, AwsError, form_value, identify},
     background,
     error::{Context, Error, Result},
     http1::{self, Reply, Reset, Server},
@@ -67,6 +67,11 @@ impl Call {
     /// The body as text; what is no UTF-8 is replaced.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// A value of the body, where that is a form.
+    pub fn form(&self, key: &str) -> Option<String> {
+        form_value(&self.body, key)
     }
 
     /// `service:Operation`, as in an IAM action.

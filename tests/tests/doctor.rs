@@ -13,98 +13,24 @@ use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use redress::{Exit, Surroundings, run};
 use redress_sandbox::{securityhub::SecurityHub, serve};
 use redress_tests::{
+    applier::{Applier, packages},
     aws_call::AwsError,
-    deployment::{ACCOUNT, REGION, binary, sdk_config},
+    background,
+    deployment::{ACCOUNT, REGION, sdk_config},
     hold_proxy::{HoldProxy, Target, Upstreams},
     ministack::{Ministack, Options},
-    terraform::{Configuration, Evaluated, Imagined, folder},
+    terraform::{Configuration, Evaluated, folder},
 };
 use serde_json::{Value, json};
 
 /// Another account that is served.
 const MEMBER: &str = "210987654321";
 
-/// Makes the resources that Terraform would make, from their arguments.
-const DEPLOY: &str = r#"
-import io, json, sys, zipfile, boto3
-url, region, account, member, program, endpoint, resources = sys.argv[1:]
-def client(service, of=account):
-    return boto3.client(service, endpoint_url=url, region_name=region, aws_access_key_id=of, aws_secret_access_key="x")
-sqs, dynamodb, sns, iam = client("sqs"), client("dynamodb"), client("sns"), client("iam")
-events, functions, cloudwatch = client("events"), client("lambda"), client("cloudwatch")
-
-def table(a):
-    keys = [k for k in (a["hash_key"], a.get("range_key")) if k]
-    dynamodb.create_table(TableName=a["name"], BillingMode=a["billing_mode"],
-        KeySchema=[{"AttributeName": k, "KeyType": t} for k, t in zip(keys, ("HASH", "RANGE"))],
-        AttributeDefinitions=[{"AttributeName": k, "AttributeType": "S"} for k in keys],
-        DeletionProtectionEnabled=a["deletion_protection_enabled"])
-    ttl = a["ttl"][0]
-    dynamodb.update_time_to_live(TableName=a["name"], TimeToLiveSpecification={
-        "Enabled": ttl["enabled"], "AttributeName": ttl["attribute_name"]})
-    dynamodb.update_continuous_backups(TableName=a["name"], PointInTimeRecoverySpecification={
-        "PointInTimeRecoveryEnabled": a["point_in_time_recovery"][0]["enabled"]})
-
-def queue(a):
-    sqs.create_queue(QueueName=a["name"], Attributes={k: str(v) for k, v in {
-        "VisibilityTimeout": a.get("visibility_timeout_seconds"), "RedrivePolicy": a.get("redrive_policy")}.items() if v})
-
-def function(a):
-    package = io.BytesIO()
-    with zipfile.ZipFile(package, "w") as archive:
-        bootstrap = zipfile.ZipInfo("bootstrap")
-        bootstrap.external_attr = 0o755 << 16
-        archive.writestr(bootstrap, open(program, "rb").read())
-    # There is no layer here: the rules built in are the same file.
-    variables = dict(a["environment"][0]["variables"], REDRESS_RULES="", AWS_ENDPOINT_URL=endpoint)
-    functions.create_function(FunctionName=a["function_name"], Runtime=a["runtime"], Handler=a["handler"],
-        Timeout=a["timeout"], Role=a["role"], Code={"ZipFile": package.getvalue()}, Environment={"Variables": variables})
-    functions.get_waiter("function_active_v2").wait(FunctionName=a["function_name"], WaiterConfig={"Delay": 1})
-
-def rule(a):
-    events.put_rule(Name=a["name"], Description=a.get("description", ""),
-        **({"EventPattern": a["event_pattern"]} if "event_pattern" in a else {"ScheduleExpression": a["schedule_expression"]}))
-
-def alarm(a):
-    cloudwatch.put_metric_alarm(AlarmName=a["alarm_name"], Namespace=a["namespace"], MetricName=a["metric_name"],
-        Dimensions=[{"Name": k, "Value": v} for k, v in a["dimensions"].items()], Statistic=a["statistic"],
-        ComparisonOperator=a["comparison_operator"], Threshold=a["threshold"], Period=a["period"],
-        EvaluationPeriods=a["evaluation_periods"], TreatMissingData=a["treat_missing_data"], AlarmActions=a["alarm_actions"])
-
-make = {
-    "aws_sqs_queue": queue,
-    "aws_dynamodb_table": table,
-    "aws_iam_role": lambda a: iam.create_role(RoleName=a["name"], AssumeRolePolicyDocument=a["assume_role_policy"]),
-    "aws_iam_role_policy": lambda a: iam.put_role_policy(RoleName="redress-dispatcher", PolicyName=a["name"],
-                                                         PolicyDocument=a["policy"]),
-    "aws_lambda_function": function,
-    "aws_lambda_event_source_mapping": lambda a: functions.create_event_source_mapping(
-        FunctionName=a["function_name"], EventSourceArn=a["event_source_arn"], BatchSize=a["batch_size"],
-        FunctionResponseTypes=a["function_response_types"]),
-    "aws_cloudwatch_event_rule": rule,
-    "aws_cloudwatch_event_target": lambda a: events.put_targets(Rule=a["rule"], Targets=[{"Id": a["target_id"], "Arn": a["arn"]}]),
-    "aws_cloudwatch_metric_alarm": alarm,
-    "aws_sns_topic": lambda a: sns.create_topic(Name=a["name"]),
-    "aws_sns_topic_subscription": lambda a: sns.subscribe(TopicArn=a["topic_arn"], Protocol=a["protocol"], Endpoint=a["endpoint"]),
-}
-for resource in json.loads(resources):
-    if resource["kind"] in make:
-        make[resource["kind"]](resource["arguments"])
-
-trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["sts:AssumeRole", "sts:SetSourceIdentity"],
-    "Principal": {"AWS": f"arn:aws:iam::{account}:role/redress-dispatcher"},
-    "Condition": {"StringEquals": {"sts:ExternalId": "an-id"}}}]}
-for of in (account, member):
-    client("iam", of).create_role(RoleName="redress-remediator", AssumeRolePolicyDocument=json.dumps(trust))
-root = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole",
-    "Principal": {"AWS": f"arn:aws:iam::{account}:root"}}]}
-iam.create_role(RoleName="nobody", AssumeRolePolicyDocument=json.dumps(root))
-"#;
-
 /// What a change to the deployment begins with.
 const CHANGE: &str = r#"
 import json, sys, time, boto3
 url, region, account, member = sys.argv[1:]
+
 def client(service, of=account):
     return boto3.client(service, endpoint_url=url, region_name=region, aws_access_key_id=of, aws_secret_access_key="x")
 def queue(name):
@@ -148,23 +74,18 @@ impl Drop for Folder {
     }
 }
 
-fn work() -> Folder {
-    let work = Folder(std::env::temp_dir().join(format!("redress-doctor-{}", uuid::Uuid::new_v4())));
-    std::fs::create_dir_all(work.0.join("x86_64")).unwrap();
-    std::fs::write(work.0.join("x86_64/dispatcher.zip"), "not looked into").unwrap();
-    work
-}
-
 struct Deployed {
     ministack: Ministack,
     proxy: HoldProxy,
     hub: serve::Server,
+    applier: Applier,
     aws: SdkConfig,
     work: Folder,
     resources: Evaluated,
 }
 
 impl Deployed {
+    /// The organization's example: the function in one account, and a role in another too.
     async fn new() -> Self {
         let ministack = Options::default().auth().account(ACCOUNT).region(REGION).start().await.unwrap();
         let hub = SecurityHub::new();
@@ -174,32 +95,38 @@ impl Deployed {
                 .unwrap();
         let proxy =
             HoldProxy::start(Upstreams::to(ministack.url()).service("securityhub", hub.url())).unwrap();
-        let work = work();
-        let resources = Configuration::new(folder(), &work.0)
-            .variable("packages", work.0.to_string_lossy())
-            .variable("member_accounts", json!([MEMBER]))
-            .variable("external_id", "an-id")
-            .variable("notify", json!({ "alarms": ["you@example.com"] }))
-            .evaluate(&Imagined::default())
-            .unwrap();
-        let list: Vec<Value> = resources
-            .resources
-            .iter()
-            .map(|one| json!({ "kind": one.kind, "arguments": one.arguments }))
-            .collect();
-        let program = binary("dispatcher").unwrap();
-        let args = [
-            REGION,
-            ACCOUNT,
-            MEMBER,
-            &*program.to_string_lossy(),
-            &proxy.url(),
-            &Value::from(list).to_string(),
-        ];
-        ministack.python(DEPLOY, &args).await.unwrap();
+        let work = Folder(std::env::temp_dir().join(format!("redress-doctor-{}", uuid::Uuid::new_v4())));
+        std::fs::create_dir_all(&work.0).unwrap();
+        let accounts = [("aws", ACCOUNT), ("aws.workload", MEMBER)];
+        let (url, hub_url, endpoint, dir) =
+            (ministack.url().to_owned(), hub.url(), proxy.url(), work.0.clone());
+        let (applier, resources) = background::blocking(move || {
+            let applier = Applier::start(&url, &hub_url, REGION, &accounts)?;
+            let redress = json!({
+                "rules": null,
+                "packages": packages()?,
+                "testing": { "event_source": "test.securityhub" },
+                // There is no layer here: the rules built in are the same file.
+                "environment": { "AWS_ENDPOINT_URL": endpoint, "REDRESS_RULES": "" },
+            });
+            let made = Configuration::new(folder().join("examples/organization"), &dir)
+                .variable("region", REGION)
+                .variable("workload_account", MEMBER)
+                .variable("external_id", "an-id")
+                .variable("alarm_emails", json!(["you@example.com"]))
+                .module("redress", redress)
+                .module("administrator", json!({ "testing": true }))
+                .module("workload", json!({ "testing": true }))
+                .evaluate(&applier)?;
+            Ok((applier, made))
+        })
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
         let aws = sdk_config(&proxy.url(), ACCOUNT);
-        let deployed = Self { ministack, proxy, hub, aws, work, resources };
-        deployed.make_actions().await;
+        let deployed = Self { ministack, proxy, hub, applier, aws, work, resources };
+        let waiter = r#"client("lambda").get_waiter("function_active_v2")"#;
+        let there = r#"wait(FunctionName="redress-dispatcher", WaiterConfig={"Delay": 1})"#;
+        deployed.change(&format!("{waiter}.{there}")).await;
         deployed
     }
 
@@ -208,12 +135,11 @@ impl Deployed {
         aws_sdk_securityhub::Client::new(&config)
     }
 
-    async fn make_actions(&self) {
-        for action in self.resources.of("aws_securityhub_action_target") {
-            let (name, id) = (action.text("name").unwrap(), action.text("identifier").unwrap());
-            let made = self.security_hub().create_action_target().name(name).description(name).id(id);
-            made.send().await.unwrap();
-        }
+    /// The hash of the deployed rules, as Terraform computes it.
+    fn rules_hash(&self) -> &str {
+        let layer = self.resources.of("aws_lambda_layer_version").next().unwrap();
+        let description = layer.text("description").unwrap();
+        description.rsplit_once("[rules ").unwrap().1.strip_suffix(']').unwrap()
     }
 
     async fn change(&self, code: &str) {
@@ -301,7 +227,7 @@ async fn whatever_is_broken_is_named_with_how_to_mend_it() {
         let action = call.action();
         let (_, operation) = action.split_once(':').unwrap();
         let looks = ["Get", "List", "Describe", "BatchGet", "Query", "AssumeRole", "GET /"];
-        let asks = ["POST /findings", "POST /actionTargets/get", "/invocations", "/DescribeAlarms"];
+        let asks = ["/invocations", "/DescribeAlarms"];
         let looked = looks.iter().any(|look| operation.starts_with(look));
         assert!(looked || asks.iter().any(|ask| operation.ends_with(ask)), "{action}");
     }
@@ -336,11 +262,11 @@ async fn events_and_queues(deployed: &Deployed) {
         .await;
     let put =
         r#"client("events").put_rule(Name=rule["Name"], EventPattern=rule["EventPattern"], Description="#;
-    let hash = &deployed.resources.outputs["rules_hash"];
+    let hash = deployed.rules_hash();
     deployed
         .broken(
             &format!(r#"{put}"Findings [rules 0123456789abcdef]")"#),
-            &format!(r#"{put}"Findings [rules " + {hash} + "]")"#),
+            &format!(r#"{put}"Findings [rules {hash}]")"#),
             Exit::Failed,
             &[("event_rule", "redress-", "rules with the hash 0123456789abcdef, and the function has")],
         )
@@ -357,8 +283,13 @@ async fn events_and_queues(deployed: &Deployed) {
     deployed
         .broken(
             // The question of `redress doctor` is none that a message may ask.
+            // Nobody but EventBridge may put one in, so the queue's policy is away meanwhile.
             r#"
-client("sqs").send_message(QueueUrl=queue("redress-findings"), MessageBody='{"redress":"doctor"}')
+url_of = queue("redress-findings")
+policy = client("sqs").get_queue_attributes(QueueUrl=url_of, AttributeNames=["Policy"])["Attributes"]["Policy"]
+client("sqs").set_queue_attributes(QueueUrl=url_of, Attributes={"Policy": ""})
+client("sqs").send_message(QueueUrl=url_of, MessageBody='{"redress":"doctor"}')
+client("sqs").set_queue_attributes(QueueUrl=url_of, Attributes={"Policy": policy})
 for _ in range(100):
     dead = client("sqs").get_queue_attributes(QueueUrl=queue("redress-findings-dead"), AttributeNames=["All"])
     if dead["Attributes"]["ApproximateNumberOfMessages"] == "1":
@@ -412,20 +343,21 @@ async fn the_function(deployed: &Deployed) {
             ],
         )
         .await;
-    let target = Target::Every("securityhub".to_owned(), "POST /findings".to_owned());
+    let target = Target::Every("securityhub".to_owned(), "GetFindings".to_owned());
     deployed.proxy.fault(target, AwsError::Denied);
     deployed.says("no findings", Exit::Failed, &[("security_hub", REGION, "AccessDenied")]).await;
     deployed.proxy.reset();
     // What the function alone can tell.
-    deployed
-        .broken(
-            r#"client("iam", member).delete_role(RoleName="redress-remediator")"#,
+    let trust = |id: &str| {
+        format!(
             r#"
-trust = client("iam").get_role(RoleName="redress-remediator")["Role"]["AssumeRolePolicyDocument"]
-client("iam", member).create_role(RoleName="redress-remediator", AssumeRolePolicyDocument=json.dumps(trust))"#,
-            Exit::Failed,
-            &[("role", MEMBER, "AccessDenied")],
+trust = client("iam", member).get_role(RoleName="redress-remediator")["Role"]["AssumeRolePolicyDocument"]
+trust["Statement"][0]["Condition"]["StringEquals"]["sts:ExternalId"] = "{id}"
+client("iam", member).update_assume_role_policy(RoleName="redress-remediator", PolicyDocument=json.dumps(trust))"#
         )
+    };
+    deployed
+        .broken(&trust("other"), &trust("an-id"), Exit::Failed, &[("role", MEMBER, "AccessDenied")])
         .await;
     deployed
         .broken(
@@ -459,7 +391,7 @@ client("iam", member).create_role(RoleName="redress-remediator", AssumeRolePolic
     deployed
         .broken(
             r#"environment(REDRESS_RULES_HASH="0123456789abcdef")"#,
-            &format!(r#"environment(REDRESS_RULES_HASH={})"#, deployed.resources.outputs["rules_hash"]),
+            &format!(r#"environment(REDRESS_RULES_HASH="{}")"#, deployed.rules_hash()),
             Exit::Failed,
             &[
                 ("self_check", "redress-dispatcher", "the function fails"),
@@ -535,6 +467,16 @@ for one in client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscripti
 }
 
 async fn a_caller_who_may_not_look(deployed: &Deployed) {
+    let trust = json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Action": "sts:AssumeRole",
+            "Principal": { "AWS": format!("arn:aws:iam::{ACCOUNT}:root") },
+        }],
+    });
+    let role = json!({ "RoleName": "nobody", "AssumeRolePolicyDocument": trust.to_string() });
+    deployed.applier.call(ACCOUNT, "iam", "create_role", &role).unwrap();
     let sts = aws_sdk_sts::Client::new(&deployed.aws);
     let role = format!("arn:aws:iam::{ACCOUNT}:role/nobody");
     let given = sts.assume_role().role_arn(role).role_session_name("nobody").send().await.unwrap();
