@@ -64,6 +64,8 @@ rules:
   - name: ssh
     control: [EC2.13]
     remediator: ec2.restrict_ingress
+    params:
+      wide: split
     automatic: apply
     max_risk: access
 ";
@@ -498,8 +500,8 @@ impl World {
     }
 }
 
-/// Taken out of the member role's policy, each action of a remediator that fixes a bucket leaves the bucket as it
-/// was: the run ends as denied, in the record and on the finding.
+/// Taken out of the member role's policy, each action of a remediator leaves the resource as it was: the run ends as
+/// denied, in the record and on the finding.
 #[tokio::test]
 async fn without_any_single_action_a_fix_is_denied_and_told() {
     let world = World::new().await;
@@ -509,47 +511,47 @@ async fn without_any_single_action_a_fix_is_denied_and_told() {
         ("S3.14", "s3.enable_versioning"),
         ("S3.13", "s3.add_lifecycle_rule"),
         ("S3.8", "s3.block_public_access"),
+        ("EC2.13", "ec2.restrict_ingress"),
     ] {
-        let short = control.to_lowercase().replace('.', "-");
-        let sandbox = |asff: &mut Value| asff["AwsAccountName"] = "sandbox".into();
         // With all of it, the fix is made; and each call is one that an action is declared for.
-        let bucket = format!("{short}-whole");
-        world.bucket(&bucket).await;
-        world.call(WORKLOAD, "s3", "delete_public_access_block", json!({ "Bucket": bucket })).await;
         world.member(&whole).await;
+        let (of, key) = world.failing(control, "whole").await;
         world.proxy.reset();
-        world.imported(&finding(control, &bucket), sandbox).await;
-        until(control, PATIENCE, async || world.ended(&key(&bucket)).await == Some(Stage::Verified)).await;
+        world.imported(&of, in_a_sandbox).await;
+        until(control, PATIENCE, async || world.ended(&key).await == Some(Stage::Verified)).await;
         let calls = world.proxy.calls();
         let remediator = find(remediator).unwrap();
         let actions = remediator.actions(Access::Apply);
-        let mut names: Vec<&str> = actions.iter().map(|action| action.iam).collect();
-        names.sort_unstable();
-        names.dedup();
+        let names: BTreeSet<&str> = actions.iter().map(|action| action.iam).collect();
         for name in names {
-            let bucket = format!("{short}-{}", name.split_once(':').unwrap().1.to_lowercase());
-            world.bucket(&bucket).await;
-            world.call(WORKLOAD, "s3", "delete_public_access_block", json!({ "Bucket": bucket })).await;
             world.member(&without(&whole, name)).await;
-            let of = finding(control, &bucket);
-            world.imported(&of, sandbox).await;
-            until(name, PATIENCE, async || {
-                world.ended(&key(&bucket)).await.is_some_and(|stage| stage != Stage::Intent)
-            })
-            .await;
-            let record = world.last(&key(&bucket)).await.unwrap();
+            let (of, key) = world.failing(control, &name.split_once(':').unwrap().1.to_lowercase()).await;
+            world.proxy.reset();
+            world.imported(&of, in_a_sandbox).await;
+            let over = async || world.ended(&key).await.is_some_and(|stage| stage != Stage::Intent);
+            until(name, PATIENCE, over).await;
+            let record = world.last(&key).await.unwrap();
             if record.stage == Stage::Verified {
                 // ministack does not ask for it: the calls do, and no other action covers them.
                 let covered = |action: &redress_remediators::Action| {
                     calls.iter().any(|call| action.covers(&call.aws.service, &call.aws.operation))
                 };
-                let mut own = actions.iter().filter(|action| action.iam == name);
-                assert!(own.any(covered), "{name} is for no call");
-                not_enforced.push(format!("{control} {name}"));
+                let needed = actions.iter().filter(|action| action.iam == name).any(covered);
+                not_enforced.push((control, name, needed));
                 continue;
             }
             assert_eq!(record.stage, Stage::Denied, "{name}: {record:?}");
-            assert_eq!(world.versioning(&bucket).await, None, "{name}");
+            let changed = world.proxy.calls().into_iter().find(|call| {
+                let reads =
+                    ["Get", "Describe", "List"].iter().any(|verb| call.aws.operation.starts_with(verb));
+                ["s3", "ec2"].contains(&call.aws.service.as_str()) && !reads && call.status == Some(200)
+            });
+            // Where a change takes two calls, the first may be allowed.
+            let reason = record.reason.unwrap();
+            let left = if changed.is_some() { "what this run had changed" } else { "" };
+            assert!(reason.contains(left), "{name}: {reason}");
+            let two = ["ec2:RevokeSecurityGroupIngress"];
+            assert_eq!(changed.is_some(), two.contains(&name), "{name}: {changed:?}");
             until(name, PATIENCE, async || {
                 world.hub.finding(&of.id()).unwrap()["Note"]["Text"].to_string().contains("denied")
             })
@@ -560,8 +562,36 @@ async fn without_any_single_action_a_fix_is_denied_and_told() {
     assert_eq!(not_enforced, NOT_ENFORCED);
 }
 
-/// Actions that ministack lets everybody have.
-const NOT_ENFORCED: [&str; 0] = [];
+/// Actions that ministack lets everybody have, and whether a call of the fix shows the need: tags travel with the rules
+/// that they are for.
+const NOT_ENFORCED: [(&str, &str, bool); 1] = [("EC2.13", "ec2:CreateTags", true)];
+
+fn in_a_sandbox(asff: &mut Value) {
+    asff["AwsAccountName"] = "sandbox".into();
+}
+
+impl World {
+    /// A resource that fails a control, its finding, and its key in the records.
+    async fn failing(&self, control: &str, name: &str) -> (ControlFinding, String) {
+        if control.starts_with("S3.") {
+            let bucket = format!("{}-{name}", control.to_lowercase().replace('.', "-"));
+            self.bucket(&bucket).await;
+            self.call(WORKLOAD, "s3", "delete_public_access_block", json!({ "Bucket": bucket })).await;
+            return (finding(control, &bucket), key(&bucket));
+        }
+        let group = json!({ "GroupName": name, "Description": name });
+        let made = self.call(WORKLOAD, "ec2", "create_security_group", group).await;
+        let id = made["GroupId"].as_str().unwrap();
+        let ssh = json!({
+            "GroupId": id, "IpProtocol": "tcp", "FromPort": 20, "ToPort": 25, "CidrIp": "0.0.0.0/0",
+        });
+        self.call(WORKLOAD, "ec2", "authorize_security_group_ingress", ssh).await;
+        let arn = format!("arn:aws:ec2:{REGION}:{WORKLOAD}:security-group/{id}");
+        let finding = ControlFinding::new(control).resource("AwsEc2SecurityGroup", &arn);
+        let key = format!("aws/{WORKLOAD}/{REGION}/AwsEc2SecurityGroup/{id}");
+        (finding.account(WORKLOAD).region(REGION), key)
+    }
+}
 
 /// Taken out of the dispatcher's own policy, each action that an automatic fix needs keeps it from being made,
 /// recorded or told; and the message comes again.

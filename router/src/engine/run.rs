@@ -155,8 +155,8 @@ impl Run<'_> {
             return Ok(done);
         }
         let writes = mode == Mode::Apply;
-        if writes {
-            self.wait_for_others(request).await?;
+        if writes && let Some(done) = self.wait_for_others(request).await? {
+            return Ok(done);
         }
 
         let undoes = match request.verb {
@@ -270,20 +270,30 @@ impl Run<'_> {
         Ok(Some(Done::Outcome(Box::new(outcome))))
     }
 
-    /// Keeps clear of whoever is at the resource, and settles what was cut off.
-    async fn wait_for_others(&mut self, request: &Request) -> Result<(), Stop> {
+    /// Keeps clear of whoever is at the resource, and settles what was cut off. AWS's refusal of a change that
+    /// this event had begun is the event's outcome: a run anew would say that nothing was changed.
+    async fn wait_for_others(&mut self, request: &Request) -> Result<Option<Done>, Stop> {
         let now = (self.engine.clock)();
-        let Some(item) = self.items.get(&self.keys.lease).cloned() else { return Ok(()) };
+        let Some(item) = self.items.get(&self.keys.lease).cloned() else { return Ok(None) };
         let lease: Lease = match guard::read(&self.items, &self.keys.lease) {
             Ok(Some(lease)) => lease,
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(None),
             Err(error) => return Err(Stop::stage(Stage::Refused, error)),
         };
         if lease.until > now {
             return Err(self.taken(&lease, now));
         }
+        let own = lease.memo == self.keys.event;
         match Box::pin(self.engine.settle(lease, item, request.deadline)).await? {
             Done::Retry { after, why, error } => return Err(Stop::Retry { after, why, error }),
+            Done::Outcome(mut outcome)
+                if own
+                    && matches!(outcome.stage, Stage::Denied | Stage::Failed)
+                    && outcome.error_code.is_some() =>
+            {
+                self.address(&mut outcome);
+                return Ok(Some(Done::Outcome(outcome)));
+            }
             Done::Outcome(_) | Done::Repeat { .. } | Done::Unwanted(_) => {}
         }
         // The event that is settled by this may be our own: start over with what is known now.
@@ -637,9 +647,14 @@ impl Run<'_> {
                     && self.remediator.same(&after, &change.from)? =>
             {
                 let stage = if error.kind == ErrorKind::Denied { Stage::Denied } else { Stage::Failed };
+                let left = if self.remediator.same(&after, &whole.from)? {
+                    "nothing was changed"
+                } else {
+                    "what this run had changed before is left"
+                };
                 let ending = Ending {
                     stage,
-                    reason: Some(format!("{}; nothing was changed", printable(&error.message))),
+                    reason: Some(format!("{}; {left}", printable(&error.message))),
                     proposal,
                     after: Some(after),
                     calls: aws.calls(),
