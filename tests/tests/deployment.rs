@@ -35,7 +35,7 @@ use redress_tests::{
     deployment::sdk_config,
     hold_proxy::{Call, HoldProxy, Target, Upstreams},
     ministack::{Ministack, Options},
-    terraform::{Configuration, Evaluated, folder},
+    terraform::{Configuration, Evaluated, binary, folder},
 };
 use serde_json::{Value, json};
 
@@ -77,13 +77,24 @@ struct World {
     proxy: HoldProxy,
     applier: Arc<Applier>,
     made: Evaluated,
-    dir: PathBuf,
+    _dir: Folder,
     _hub: serve::Server,
 }
 
-impl Drop for World {
+/// A folder of its own, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let dir = std::env::temp_dir().join(format!("redress-deployment-{}", uuid::Uuid::new_v4()));
+        fs::create_dir_all(&dir).unwrap();
+        Self(dir)
+    }
+}
+
+impl Drop for Folder {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.dir);
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -114,13 +125,13 @@ impl World {
         .unwrap();
         let upstreams = Upstreams::to(ministack.url()).service("securityhub", server.url());
         let proxy = HoldProxy::start(upstreams).unwrap();
-        let dir = std::env::temp_dir().join(format!("redress-deployment-{}", uuid::Uuid::new_v4()));
-        fs::create_dir_all(dir.join("rules")).unwrap();
-        fs::write(dir.join("rules/rules.yaml"), RULES).unwrap();
+        let dir = Folder::new();
+        fs::create_dir_all(dir.0.join("rules")).unwrap();
+        fs::write(dir.0.join("rules/rules.yaml"), RULES).unwrap();
 
         let accounts = [("aws", ADMINISTRATOR), ("aws.workload", WORKLOAD)];
         let (url, hub_url) = (ministack.url().to_owned(), server.url());
-        let (endpoint, folder_of) = (proxy.url(), dir.clone());
+        let (endpoint, folder_of) = (proxy.url(), dir.0.clone());
         let (applier, made) = background::blocking(move || {
             let applier = Applier::start(&url, &hub_url, REGION, &accounts)?;
             let redress = json!({
@@ -148,8 +159,8 @@ impl World {
         .await
         .unwrap_or_else(|error| panic!("{error}"));
         let layer = made.of("aws_lambda_layer_version").next().unwrap();
-        mount(layer.text("filename").unwrap(), &dir.join("opt"));
-        Self { ministack, hub, proxy, applier, made, dir, _hub: server }
+        mount(layer.text("filename").unwrap(), &dir.0.join("opt"));
+        Self { ministack, hub, proxy, applier, made, _dir: dir, _hub: server }
     }
 
     /// A call as the root of an account.
@@ -450,6 +461,158 @@ async fn a_run_that_is_cut_off_by_its_time_is_settled_without_a_second_write() {
     .await;
     let actions = world.proxy.actions();
     assert_eq!(actions.iter().filter(|action| *action == "s3:PutBucketVersioning").count(), 1);
+}
+
+/// Where Terraform is at hand: it applies the example for one account, finds nothing to change, and destroys all of
+/// it. ministack's alarms come back without the arguments that they were made with, and are let be.
+#[tokio::test]
+async fn terraform_applies_the_single_account_example_and_leaves_nothing_behind() {
+    let terraform = match background::blocking(binary::find).await.unwrap() {
+        Ok(terraform) => Arc::new(terraform),
+        Err(why) => return println!("skipped: {why}"),
+    };
+    let ministack = Options::default().auth().account(ADMINISTRATOR).region(REGION).start().await.unwrap();
+    let hub = SecurityHub::new();
+    let handler = hub.clone();
+    let server =
+        serve::Server::start(move |request: http::Request<bytes::Bytes>| handler.handle_request(&request))
+            .await
+            .unwrap();
+    let proxy =
+        HoldProxy::start(Upstreams::to(ministack.url()).service("securityhub", server.url())).unwrap();
+    let dir = Folder::new();
+    let example = background::blocking({
+        let dir = dir.0.clone();
+        move || binary::copy(&dir)
+    })
+    .await
+    .unwrap()
+    .join("examples/single-account");
+    fs::write(dir.0.join("rules.yaml"), RULES).unwrap();
+    let packages = background::blocking(packages).await.unwrap();
+    let (url, hub_url, rules) = (proxy.url(), server.url(), dir.0.join("rules.yaml"));
+    let overridden = overridden(ministack.url(), &hub_url, &packages, &url, &rules);
+    fs::write(example.join("ministack_override.tf"), overridden).unwrap();
+    let variables = json!({
+        "region": REGION,
+        "ceiling": "apply",
+        "rules": rules,
+        "alarm_emails": ["security@example.com"],
+        "deletion_protection": false,
+    });
+    fs::write(example.join("terraform.tfvars.json"), variables.to_string()).unwrap();
+    let run = async |arguments: &'static [&str]| {
+        let (terraform, example) = (Arc::clone(&terraform), example.clone());
+        background::blocking(move || terraform.run(&example, arguments))
+            .await
+            .unwrap_or_else(|error| panic!("{error}"))
+    };
+    run(&["init", "-input=false"]).await;
+    let applied = run(&["apply", "-input=false", "-auto-approve"]).await;
+    assert!(applied.contains("Apply complete!"), "{applied}");
+
+    run(&["plan", "-input=false", "-out=again"]).await;
+    let again: Value = serde_json::from_str(&run(&["show", "-json", "again"]).await).unwrap();
+    let changed: Vec<&Value> = again["resource_changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|one| {
+            one["type"] != "aws_cloudwatch_metric_alarm" && one["change"]["actions"] != json!(["no-op"])
+        })
+        .collect();
+    assert!(changed.is_empty(), "{changed:?}");
+
+    // It works: a finding of this account is fixed.
+    let applier = background::blocking({
+        let (url, hub_url) = (ministack.url().to_owned(), server.url());
+        move || Applier::start(&url, &hub_url, REGION, &[("aws", ADMINISTRATOR)])
+    })
+    .await
+    .unwrap();
+    let applier = Arc::new(applier);
+    let call = async |service: &'static str, operation: &'static str, arguments: Value| {
+        let applier = Arc::clone(&applier);
+        let answer =
+            background::blocking(move || applier.call(ADMINISTRATOR, service, operation, &arguments)).await;
+        Value::Object(answer.unwrap_or_else(|error| panic!("{error}")))
+    };
+    let place = json!({ "Bucket": "applied", "CreateBucketConfiguration": { "LocationConstraint": REGION } });
+    call("s3", "create_bucket", place).await;
+    let finding = finding("S3.14", "applied").account(ADMINISTRATOR);
+    let event = hub.import_as_aws([finding.asff()]).unwrap().remove(0);
+    let entry = json!({
+        "Source": SOURCE,
+        "DetailType": event["detail-type"],
+        "Resources": event["resources"],
+        "Detail": event["detail"].to_string(),
+    });
+    call("events", "put_events", json!({ "Entries": [entry] })).await;
+    until("fixed", PATIENCE, async || {
+        call("s3", "get_bucket_versioning", json!({ "Bucket": "applied" })).await["Status"] == "Enabled"
+    })
+    .await;
+
+    let lists = [
+        ("cloudwatch", "describe_alarms"),
+        ("cloudwatch", "list_dashboards"),
+        ("dynamodb", "list_tables"),
+        ("events", "list_rules"),
+        ("iam", "list_roles"),
+        ("iam", "list_policies"),
+        ("lambda", "list_functions"),
+        ("lambda", "list_layers"),
+        ("lambda", "list_event_source_mappings"),
+        ("logs", "describe_log_groups"),
+        ("securityhub", "describe_action_targets"),
+        ("sns", "list_topics"),
+        ("sqs", "list_queues"),
+    ];
+    let left = async || {
+        let mut left = Vec::new();
+        for (service, operation) in lists {
+            if call(service, operation, json!({})).await.to_string().to_lowercase().contains("redress") {
+                left.push(operation);
+            }
+        }
+        left
+    };
+    assert_eq!(left().await, lists.map(|(_, operation)| operation));
+    let destroyed = run(&["destroy", "-input=false", "-auto-approve"]).await;
+    assert!(destroyed.contains("Destroy complete!"), "{destroyed}");
+    assert!(left().await.is_empty(), "{:?}", left().await);
+}
+
+/// What a test has otherwise in the example: AWS is ministack, and the layer's rules are read where they are.
+fn overridden(ministack: &str, hub_url: &str, packages: &Path, url: &str, rules: &Path) -> String {
+    let services = ["cloudwatch", "dynamodb", "events", "iam", "lambda", "logs", "sns", "sqs", "sts"];
+    let endpoints = services.map(|service| format!("    {service} = \"{ministack}\"\n")).concat();
+    format!(
+        r#"
+provider "aws" {{
+  access_key                  = "{ADMINISTRATOR}"
+  secret_key                  = "x"
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+
+  endpoints {{
+{endpoints}    securityhub = "{hub_url}"
+  }}
+}}
+
+module "redress" {{
+  packages    = "{packages}"
+  testing     = {{ event_source = "{SOURCE}" }}
+  environment = {{ AWS_ENDPOINT_URL = "{url}", REDRESS_RULES = "{rules}" }}
+}}
+
+module "member" {{
+  testing = true
+}}
+"#,
+        packages = packages.display(),
+        rules = rules.display(),
+    )
 }
 
 /// A policy document's statements with one action less.
