@@ -1,7 +1,7 @@
 //! The deployment of `terraform/`, read and evaluated without Terraform: a machine that has no such binary can
 //! still be asked what would be made of the sources, and make it elsewhere.
 //!
-//! [`evaluate`] walks a configuration as Terraform does: variables with their types, defaults and validations,
+//! [`Configuration::evaluate`] walks a configuration as Terraform does: variables with their types, defaults and validations,
 //! locals, data sources, resources with `count`, `for_each`, dynamic blocks and preconditions, modules, outputs.
 //! What only AWS knows of a resource, such as its ARN, a [`Provider`] says, which may create it.
 //!
