@@ -230,8 +230,9 @@ fn classify(code: &str, status: StatusCode) -> ErrorKind {
     }
     match status.as_u16() {
         401 | 403 => ErrorKind::Denied,
-        404 | 410 => ErrorKind::NotFound,
-        408 | 500.. => ErrorKind::Transient,
+        // Without a code it is no word of AWS's: some proxy's page must not make a finding stale.
+        404 | 410 if !code.is_empty() => ErrorKind::NotFound,
+        404 | 408 | 410 | 500.. => ErrorKind::Transient,
         _ => ErrorKind::Rejected,
     }
 }
@@ -297,6 +298,7 @@ mod tests {
         assert_eq!(kind("MalformedPolicy", 400), ErrorKind::Rejected);
         assert_eq!(kind("", 500), ErrorKind::Transient);
         assert_eq!(kind("", 403), ErrorKind::Denied);
+        assert_eq!(kind("", 404), ErrorKind::Transient);
     }
 
     #[test]

@@ -52,7 +52,9 @@ pub fn defaults(http: SharedHttpClient) -> aws_config::ConfigLoader {
         .retry_config(retries())
 }
 
-fn timeouts() -> TimeoutConfig {
+/// Time-outs that leave a run time to record what came of them: 3.1 seconds to connect, 10 for an answer, 28 for all
+/// attempts of a call.
+pub fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(Duration::from_millis(3_100))
         .operation_attempt_timeout(Duration::from_secs(10))
@@ -60,7 +62,8 @@ fn timeouts() -> TimeoutConfig {
         .build()
 }
 
-fn retries() -> RetryConfig {
+/// Three attempts of each call. The queue brings back what fails after them.
+pub fn retries() -> RetryConfig {
     RetryConfig::standard().with_max_attempts(3)
 }
 

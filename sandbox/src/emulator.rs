@@ -23,6 +23,7 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
@@ -38,6 +39,7 @@ use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use http::{Response, header};
 use http_body_util::BodyExt;
+use hyper::body::{Body, Frame};
 use winterbaume_core::DEFAULT_ACCOUNT_ID;
 use winterbaume_s3::S3Service;
 
@@ -168,6 +170,12 @@ pub enum Fault {
     NoConnection,
     /// The service does what was asked, and the connection breaks before its answer.
     AnswerLost,
+    /// The service does what was asked, and never answers.
+    Silent,
+    /// The service does what was asked, and the connection breaks in the middle of its answer's body.
+    Truncated,
+    /// The service does what was asked, and a page of some proxy's comes as its answer.
+    Garbled,
 }
 
 impl std::fmt::Debug for Emulator {
@@ -291,24 +299,32 @@ impl Emulator {
         };
         let hook = locked(&self.shared.hook).clone();
         let fault = hook.and_then(|hook| hook(&call));
-        let lost = fault == Some(Fault::AnswerLost);
+        let spoilt = fault.clone();
         let mut response = match fault {
             Some(Fault::NoConnection) => return Err(broken("connection refused")),
-            None | Some(Fault::AnswerLost) => self.answer(request, whole, &operation).await,
+            None | Some(Fault::AnswerLost | Fault::Silent | Fault::Truncated | Fault::Garbled) => {
+                self.answer(request, whole, &operation).await
+            }
             Some(fault) => fault.refusal(&call).response(&call.service),
         };
         if let Some(known) = locked(&self.shared.calls).get_mut(index) {
             known.status = Some(response.status().as_u16());
         }
-        if lost {
-            return Err(broken("connection reset by peer"));
+        match &spoilt {
+            Some(Fault::AnswerLost) => return Err(broken("connection reset by peer")),
+            Some(Fault::Silent) => std::future::pending().await,
+            Some(Fault::Garbled) => {
+                *response.body_mut() = Bytes::from_static(b"<!DOCTYPE html><title>Bad gateway</title>");
+            }
+            _ => {}
         }
         let id = if call.service.starts_with("s3") { "x-amz-request-id" } else { "x-amzn-requestid" };
         if let Ok(value) = wire::request_id().parse() {
             response.headers_mut().entry(id).or_insert(value);
         }
-        HttpResponse::try_from(response.map(SdkBody::from))
-            .map_err(|error| ConnectorError::user(error.into()))
+        let truncated = spoilt == Some(Fault::Truncated);
+        let body = |body: Bytes| if truncated { Half::of(&body) } else { SdkBody::from(body) };
+        HttpResponse::try_from(response.map(body)).map_err(|error| ConnectorError::user(error.into()))
     }
 
     fn read(&self, parts: &http::request::Parts, body: Bytes) -> Request {
@@ -488,6 +504,28 @@ fn own_arns(text: &str, account: &str) -> String {
 
 fn broken(what: &str) -> ConnectorError {
     ConnectorError::io(std::io::Error::new(std::io::ErrorKind::ConnectionReset, what).into())
+}
+
+/// Half of a body, then a broken connection.
+struct Half(Option<Bytes>);
+
+impl Half {
+    fn of(body: &Bytes) -> SdkBody {
+        SdkBody::from_body_1_x(Self(Some(body.slice(..body.len() / 2))))
+    }
+}
+
+impl Body for Half {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        let broken = || std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "connection reset by peer");
+        Poll::Ready(Some(self.0.take().map(Frame::data).ok_or_else(broken)))
+    }
 }
 
 /// The lock's content, also after a panic of another holder: every change here is whole or not begun.

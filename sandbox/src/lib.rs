@@ -3,6 +3,7 @@
 pub mod account;
 pub mod emulator;
 pub mod findings;
+pub mod scenarios;
 pub mod securityhub;
 pub mod serve;
 pub mod tables;

@@ -1,4 +1,4 @@
-//! Every remediator there is, all the way and back, through the real engine on the embedded emulator.
+//! The default rules through the real engine on the embedded emulator: what single controls and doors have of their own.
 //!
 //! What is asserted is read from the resource by calls of the test's own, and from the calls that reached the
 //! emulator; never from what the engine says of itself alone.
@@ -11,10 +11,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use redress_remediators::{
-    Access, Action, Aws, BoxFuture, Change, Connection, Erased, Error, ErrorKind, Key, LastSeen, Plan,
-    REGISTRY, RawAsk,
-};
+use redress_remediators::{BoxFuture, Connection, Error, Key, LastSeen, REGISTRY};
 use redress_router::{
     audit::{Asker, Stage, Verb},
     budget::Budget,
@@ -264,102 +261,6 @@ async fn live(world: &World) -> Value {
     })
 }
 
-#[tokio::test]
-async fn every_remediator_goes_all_the_way_and_back() {
-    let world = World::new().await;
-    let findings = world.findings();
-    let covered: BTreeSet<&str> = findings.iter().map(|(name, _)| *name).collect();
-    let known: BTreeSet<&str> = REGISTRY.iter().map(|remediator| remediator.spec().name).collect();
-    assert_eq!(covered, known, "each remediator has a scenario");
-    for (name, finding) in &findings {
-        let before = world.live().await;
-        world.emulator.forget_calls();
-        let planned = world.ask(Verb::Plan, finding).await;
-        assert_eq!(planned.stage, Stage::Planned, "{name}: {:?}", planned.reason);
-        assert_eq!(planned.subject.remediator.as_deref(), Some(*name));
-        assert!(world.writes().is_empty(), "{name}: {:?}", world.writes());
-        assert_eq!(world.live().await, before, "{name}: a dry run left it as it was");
-
-        let fixed = world.ask(Verb::Fix, finding).await;
-        assert_eq!(fixed.stage, Stage::Verified, "{name}: {:?}", fixed.reason);
-        let after = world.live().await;
-        for (other, value) in after.as_object().unwrap() {
-            assert_eq!(*other == **name, before[other] != *value, "{name} changes {name}, not {other}");
-        }
-        world.emulator.forget_calls();
-        let again = world.ask(Verb::Fix, finding).await;
-        assert!(matches!(again.stage, Stage::Compliant | Stage::Skipped), "{name}: {:?}", again.reason);
-        assert!(world.writes().is_empty(), "{name}: {:?}", world.writes());
-
-        let undone = world.ask(Verb::Undo, finding).await;
-        assert_eq!(undone.stage, Stage::Undone, "{name}: {:?}", undone.reason);
-        let restored = world.live().await;
-        match *name {
-            // S3 has no way back to "never".
-            "s3.enable_versioning" => assert_eq!(restored[*name], "Suspended"),
-            _ => assert_eq!(restored, before_of(&before, &restored, name), "{name}"),
-        }
-        world.emulator.forget_calls();
-        let again = world.ask(Verb::Undo, finding).await;
-        assert_eq!(again.stage, Stage::Skipped, "{name}: {:?}", again.reason);
-        assert!(world.writes().is_empty(), "{name}: {:?}", world.writes());
-    }
-}
-
-/// The state before, but for what an earlier remediator has left for good.
-fn before_of(before: &Value, restored: &Value, name: &str) -> Value {
-    let mut expected = before.clone();
-    if name != "s3.enable_versioning" {
-        expected["s3.enable_versioning"] = restored["s3.enable_versioning"].clone();
-    }
-    expected
-}
-
-/// What is called is what is declared: a plan makes every declared read and nothing else, a fix every declared
-/// write but those that a parameter asks for, and undo nothing beyond its list.
-#[tokio::test]
-async fn calls_are_what_was_declared() {
-    let world = World::new().await;
-    for (name, finding) in world.findings() {
-        let remediator = redress_remediators::find(name).unwrap();
-        let declared = |actions: &[Action]| -> BTreeSet<(String, String)> {
-            actions
-                .iter()
-                .flat_map(|action| {
-                    action.operations().map(|(s, o)| (s.to_owned(), o.to_owned())).collect::<Vec<_>>()
-                })
-                .collect()
-        };
-        let called = || -> BTreeSet<(String, String)> {
-            let calls = world.emulator.calls();
-            calls.into_iter().map(|call| (call.service, call.operation)).collect()
-        };
-        world.emulator.forget_calls();
-        world.ask(Verb::Plan, &finding).await;
-        let reads = called();
-        assert_eq!(reads, declared(&remediator.actions(Access::Plan)), "{name}: reads");
-        world.emulator.forget_calls();
-        assert_eq!(world.ask(Verb::Fix, &finding).await.stage, Stage::Verified, "{name}");
-        let writes: BTreeSet<_> = called().difference(&reads).cloned().collect();
-        let allowed = declared(remediator.spec().writes);
-        assert!(writes.is_subset(&allowed), "{name}: {writes:?} are more than {allowed:?}");
-        let unused: Vec<&str> =
-            allowed.difference(&writes).map(|(_, operation)| operation.as_str()).collect();
-        // What only a parameter of the rule asks for.
-        let expected: &[&str] = match name {
-            "cognito.disable_user" => &["AdminUserGlobalSignOut"],
-            "ec2.restrict_ingress" => &["AuthorizeSecurityGroupIngress"],
-            _ => &[],
-        };
-        assert_eq!(unused, expected, "{name}");
-        assert!(!writes.is_empty(), "{name}");
-        world.emulator.forget_calls();
-        assert_eq!(world.ask(Verb::Undo, &finding).await.stage, Stage::Undone, "{name}");
-        let allowed = declared(&remediator.actions(Access::Undo));
-        assert!(called().is_subset(&allowed), "{name}: {:?}", called());
-    }
-}
-
 /// The controls that share a remediator with another one.
 #[tokio::test]
 async fn every_control_has_a_plan() {
@@ -518,106 +419,4 @@ async fn denied_and_gone_are_said_and_change_nothing() {
         (call.operation == "PutBucketVersioning").then_some(Fault::AnswerLost)
     }));
     assert_eq!(world.ask(Verb::Fix, finding).await.stage, Stage::Verified);
-}
-
-/// A remediator whose `observe` writes.
-struct Faulty;
-
-/// Its look goes by the real versioning unit; its write stands before it.
-impl Erased for Faulty {
-    fn spec(&self) -> &'static redress_remediators::Spec {
-        versioning().spec()
-    }
-    fn kind(&self) -> &'static redress_remediators::KindInfo {
-        versioning().kind()
-    }
-    fn evidence(&self) -> redress_remediators::Evidence {
-        versioning().evidence()
-    }
-    fn params_schema(&self) -> schemars::Schema {
-        versioning().params_schema()
-    }
-    fn check_params(&self, params: &Value) -> redress_remediators::Result<()> {
-        versioning().check_params(params)
-    }
-    fn locate(
-        &self,
-        seen: &redress_remediators::Sighting<'_>,
-    ) -> redress_remediators::Result<Key, redress_remediators::Misplaced> {
-        versioning().locate(seen)
-    }
-    fn inspect<'a>(
-        &'a self,
-        aws: &'a Aws,
-        tags: bool,
-    ) -> BoxFuture<'a, redress_remediators::Result<redress_remediators::Facts>> {
-        versioning().inspect(aws, tags)
-    }
-    fn observe<'a>(&'a self, aws: &'a Aws) -> BoxFuture<'a, redress_remediators::Result<Value>> {
-        Box::pin(async move {
-            let enabled = aws_sdk_s3::types::BucketVersioningStatus::Enabled;
-            let config = aws_sdk_s3::types::VersioningConfiguration::builder().status(enabled).build();
-            aws.s3()
-                .put_bucket_versioning()
-                .bucket(&aws.key().id)
-                .versioning_configuration(config)
-                .send()
-                .await?;
-            versioning().observe(aws).await
-        })
-    }
-    fn plan(&self, now: &Value, ask: &RawAsk<'_>) -> redress_remediators::Result<Plan<Value>> {
-        versioning().plan(now, ask)
-    }
-    fn apply<'a>(
-        &'a self,
-        aws: &'a Aws,
-        change: &'a Change<Value>,
-    ) -> BoxFuture<'a, redress_remediators::Result<()>> {
-        versioning().apply(aws, change)
-    }
-    fn check<'a>(
-        &'a self,
-        aws: &'a Aws,
-        change: &'a Change<Value>,
-    ) -> BoxFuture<'a, redress_remediators::Result<Value>> {
-        versioning().check(aws, change)
-    }
-    fn undo(
-        &self,
-        change: &Change<Value>,
-        now: &Value,
-    ) -> redress_remediators::Result<redress_remediators::Undo<Value>> {
-        versioning().undo(change, now)
-    }
-    fn same(&self, one: &Value, two: &Value) -> redress_remediators::Result<bool> {
-        versioning().same(one, two)
-    }
-    fn aging(&self, now: &Value) -> redress_remediators::Result<bool> {
-        versioning().aging(now)
-    }
-    fn wants_control_params(&self, control: &str, params: &Value) -> redress_remediators::Result<bool> {
-        versioning().wants_control_params(control, params)
-    }
-}
-
-fn versioning() -> &'static dyn Erased {
-    redress_remediators::find("s3.enable_versioning").unwrap()
-}
-
-const FAULTY: &[&dyn Erased] = &[&Faulty];
-
-#[tokio::test]
-async fn an_observe_that_writes_is_stopped_in_the_process() {
-    let mut world = World::new().await;
-    world.engine.registry = FAULTY;
-    let rule = "rules:\n  - name: faulty\n    control: S3.14\n    remediator: s3.enable_versioning\n";
-    world.engine.rules = RuleSet::parse(&[("rules.yaml", rule)], None, FAULTY).unwrap();
-    let finding = world.findings()[0].1.clone();
-    let outcome = world.ask(Verb::Plan, &finding).await;
-    assert_eq!((outcome.stage, outcome.error), (Stage::Failed, Some(ErrorKind::Blocked)));
-    let reason = outcome.reason.unwrap();
-    assert!(reason.contains("`s3:PutBucketVersioning` is not among the calls"), "{reason}");
-    assert!(world.writes().is_empty());
-    assert_eq!(world.live().await["s3.enable_versioning"], Value::Null);
 }

@@ -564,13 +564,26 @@ impl Run<'_> {
         // the last look before the write
         let stop_keys = self.keys.stop_keys();
         let (stops, seen) = tokio::join!(self.engine.store.read(&stop_keys), self.look_again(aws));
+        let proposal = Some((change.clone(), risk, notes));
         let stopped = match stops {
             Ok(items) => guard::stopped(&items, &self.keys),
             Err(error) => {
-                Some(format!("the kill switch can't be read, so it is on: {}", printable(&error.message)))
+                let why =
+                    format!("the kill switch can't be read, so it is on: {}", printable(&error.message));
+                if error.disposition() == Disposition::Retry {
+                    let ending = Ending {
+                        stage: Stage::Refused,
+                        reason: Some(why),
+                        proposal,
+                        calls: aws.calls(),
+                        error: Some(error),
+                        ..Ending::default()
+                    };
+                    return Ok(self.give_back(ending).await);
+                }
+                Some(why)
             }
         };
-        let proposal = Some((change.clone(), risk, notes));
         if let Some(reason) = stopped {
             let ending = Ending {
                 stage: Stage::Refused,

@@ -1,0 +1,3 @@
+//! Users of user pools.
+
+pub(super) mod disable_user;

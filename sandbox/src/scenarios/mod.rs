@@ -1,0 +1,185 @@
+//! What every remediator is tried with: resources that it must put right, leave alone or refuse, made through the
+//! SDK as anybody would, in the embedded emulator or in any other.
+//!
+//! Tests walk [`SCENARIOS`] beside the registry and fail where a remediator has no part in it, so that one which is
+//! added is held to every promise without a test being written for it.
+
+mod cognito;
+mod ec2;
+mod s3;
+
+use std::pin::Pin;
+
+use aws_config::SdkConfig;
+use serde_json::{Value, json};
+
+pub use crate::account::Error;
+use crate::{findings::ControlFinding, securityhub::partition};
+
+/// All that remediators are tried with, in the order of the registry.
+pub const SCENARIOS: &[&Scenarios] = &[
+    &cognito::disable_user::SCENARIOS,
+    &ec2::release_address::SCENARIOS,
+    &ec2::restrict_ingress::SCENARIOS,
+    &s3::add_lifecycle_rule::SCENARIOS,
+    &s3::block_account_public_access::SCENARIOS,
+    &s3::block_public_access::SCENARIOS,
+    &s3::enable_versioning::SCENARIOS,
+    &s3::require_tls::SCENARIOS,
+];
+
+/// What a call of the SDK comes to, some time.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
+/// Makes the resource of a case, and gives its id as findings have it.
+pub type Make = for<'a> fn(&'a Place) -> BoxFuture<'a, String>;
+
+/// Reads what a remediator may alter of a resource, and what stands beside it, by calls that are none of the
+/// remediator's own code. Ids that AWS gives anew are left out.
+pub type Look = for<'a> fn(&'a Place, &'a str) -> BoxFuture<'a, Value>;
+
+/// Where a case takes place.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The way to AWS, as the account's root. S3 is spoken to by path.
+    pub config: SdkConfig,
+    /// The account; 12 digits.
+    pub account: String,
+    /// The Region.
+    pub region: String,
+    /// A name that nothing else in the account has: lowercase letters, digits and hyphens.
+    pub name: String,
+}
+
+impl Place {
+    pub(crate) fn s3(&self) -> aws_sdk_s3::Client {
+        let config = aws_sdk_s3::config::Builder::from(&self.config).force_path_style(true).build();
+        aws_sdk_s3::Client::from_conf(config)
+    }
+
+    pub(crate) fn ec2(&self) -> aws_sdk_ec2::Client {
+        aws_sdk_ec2::Client::new(&self.config)
+    }
+
+    pub(crate) fn arn(&self, service: &str, rest: &str) -> String {
+        format!("arn:{}:{service}:{}:{}:{rest}", partition(&self.region), self.region, self.account)
+    }
+}
+
+/// What one remediator is tried with.
+pub struct Scenarios {
+    /// Its name.
+    pub remediator: &'static str,
+    /// The type of its resources, as findings have it.
+    pub resource_type: &'static str,
+    /// The id of a resource that does not exist; `None` where there is always one.
+    pub absent: Option<fn(&Place) -> String>,
+    /// Each with a resource of its own.
+    pub cases: &'static [Case],
+    /// What is looked at.
+    pub look: Look,
+}
+
+/// One resource, and what the remediator makes of it.
+pub struct Case {
+    /// What is special about it, after "a resource".
+    pub name: &'static str,
+    /// The control that it fails or passes.
+    pub control: &'static str,
+    /// The `params` of its rule, in YAML's flow style; empty for none.
+    pub params: &'static str,
+    /// The control's parameters in Security Hub.
+    pub parameters: &'static [(&'static str, &'static [&'static str])],
+    /// How many days ago the user was last seen, where the activity table is the evidence; `None`: it has no row.
+    pub last_seen: Option<u16>,
+    /// Makes it.
+    pub make: Make,
+    /// What is to come of it.
+    pub expect: Expect,
+}
+
+/// What is to come of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// It is fixed, and undo puts it back as it was.
+    Fixed,
+    /// It is fixed, and undo leads to this, in JSON: there is no way back to what it was.
+    FixedOneWay(&'static str),
+    /// There is nothing to do.
+    Compliant,
+    /// It is refused, for a reason that has this in it.
+    Refused(&'static str),
+    /// It is left alone, for a reason that has this in it.
+    Exempt(&'static str),
+}
+
+impl Expect {
+    /// Whether anything is to be changed.
+    pub fn changes(self) -> bool {
+        matches!(self, Self::Fixed | Self::FixedOneWay(_))
+    }
+}
+
+impl Case {
+    /// A case of a control without parameters, of a resource that is known to be unused for 200 days where that
+    /// matters.
+    pub(crate) const fn new(name: &'static str, control: &'static str, make: Make, expect: Expect) -> Self {
+        Self { name, control, params: "", parameters: &[], last_seen: Some(200), make, expect }
+    }
+
+    pub(crate) const fn params(self, params: &'static str) -> Self {
+        Self { params, ..self }
+    }
+
+    pub(crate) const fn parameters(
+        self,
+        parameters: &'static [(&'static str, &'static [&'static str])],
+    ) -> Self {
+        Self { parameters, ..self }
+    }
+
+    pub(crate) const fn last_seen(self, days: Option<u16>) -> Self {
+        Self { last_seen: days, ..self }
+    }
+}
+
+impl Scenarios {
+    /// The finding of a case on a resource, in ASFF.
+    pub fn finding(&self, case: &Case, at: &Place, id: &str) -> Value {
+        let finding = |control| {
+            ControlFinding::new(control)
+                .resource(self.resource_type, id)
+                .account(&at.account)
+                .region(&at.region)
+                .asff()
+        };
+        let Some(own) = case.control.strip_prefix("redress.") else {
+            let mut finding = finding(case.control);
+            if !case.parameters.is_empty() {
+                let parameters =
+                    case.parameters.iter().map(|(name, value)| json!({ "Name": name, "Value": value }));
+                finding["Compliance"]["SecurityControlParameters"] = parameters.collect();
+            }
+            return finding;
+        };
+        // A finding of redress's own, which the account's own product brings.
+        let mut finding = finding("S3.14");
+        finding["Id"] = json!(format!("redress/{own}/{id}"));
+        finding["GeneratorId"] = json!(case.control);
+        let product = format!("product/{}/default", at.account);
+        finding["ProductArn"] = json!(at.arn("securityhub", &product));
+        finding["Compliance"] = json!({ "Status": "FAILED" });
+        finding["ProductFields"] = json!({});
+        finding
+    }
+
+    /// Rules that give each of these cases to the remediator, with leave to do whatever it can: those of one case.
+    pub fn rules(&self, case: &Case) -> String {
+        let params = if case.params.is_empty() { "{}" } else { case.params };
+        format!(
+            "rules:\n  - name: scenario\n    control: {}\n    remediator: {}\n    params: {params}\n    \
+             automatic: apply\n    on_request: apply\n    max_risk: loss\n",
+            case.control, self.remediator,
+        )
+    }
+}

@@ -1,0 +1,240 @@
+//! Everything goes wrong, one thing at a time: at each call and each operation of the store, each fault, once and for
+//! good, and the end of the process.
+
+use std::time::Duration;
+
+use redress_router::{
+    audit::{Stage, Verb},
+    engine::Done,
+};
+use redress_sandbox::{
+    emulator::Fault,
+    scenarios::{Case, Expect, Scenarios},
+};
+use serde_json::Value;
+
+use crate::{
+    all, cases,
+    clean::{holds, outcome},
+    world::{Order, Trouble, World},
+};
+
+/// What a fault means to whoever sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    /// It passes: the event goes back to its queue.
+    Passing,
+    /// It may be taken for what the resource holds: nothing is written on account of it.
+    Nonsense,
+    /// It needs a person.
+    Denied,
+    /// The resource is gone.
+    Gone,
+}
+
+/// The service's own error with this code.
+fn error(status: u16, code: &str) -> Fault {
+    Fault::Error { status, code: code.to_owned(), message: "by order".to_owned() }
+}
+
+fn faults() -> Vec<(Fault, Class)> {
+    vec![
+        (Fault::Throttled, Class::Passing),
+        (Fault::Failed, Class::Passing),
+        (error(503, "ServiceUnavailable"), Class::Passing),
+        (Fault::NoConnection, Class::Passing),
+        (Fault::AnswerLost, Class::Passing),
+        (Fault::Silent, Class::Passing),
+        (Fault::Truncated, Class::Passing),
+        (Fault::Garbled, Class::Nonsense),
+        (error(400, "ExpiredToken"), Class::Passing),
+        (Fault::Denied, Class::Denied),
+        (error(404, "ResourceNotFoundException"), Class::Gone),
+    ]
+}
+
+/// One run that something happens to.
+struct Piece {
+    scenarios: &'static Scenarios,
+    case: &'static Case,
+    verb: Verb,
+    order: Order,
+    class: Option<Class>,
+}
+
+/// Each point of a clean run, with each thing that can happen there.
+async fn pieces(scenarios: &'static Scenarios, case: &'static Case, verb: Verb, crash: bool) -> Vec<Piece> {
+    let world = World::new(scenarios, case).await;
+    if verb == Verb::Undo {
+        world.ask(Verb::Fix, "fix").await;
+    }
+    world.order(None);
+    world.ask(verb, "event").await;
+    let number = world.points().len();
+    let mut pieces = Vec::new();
+    let mut add = |at, trouble, lasting, class| {
+        let order = Order { at, trouble, lasting };
+        pieces.push(Piece { scenarios, case, verb, order, class });
+    };
+    for at in 0..number {
+        if crash {
+            add(at, Trouble::CrashBefore, false, None);
+            add(at, Trouble::CrashAfter, false, None);
+            continue;
+        }
+        for (fault, class) in faults() {
+            add(at, Trouble::Fault(fault.clone()), false, Some(class));
+            add(at, Trouble::Fault(fault), true, Some(class));
+        }
+    }
+    pieces
+}
+
+/// Runs it, judges what came of it, and lets it come again without the fault until it is done.
+async fn survives(piece: &Piece) -> Result<(), String> {
+    let world = World::new(piece.scenarios, piece.case).await;
+    let name = || {
+        let Order { at, trouble, lasting } = &piece.order;
+        let point = world.points().get(*at).map(|point| point.name.clone());
+        let often = if *lasting { "for good" } else { "once" };
+        format!("{}, {:?}, {trouble:?} {often} at {at} ({point:?})", world.name(), piece.verb)
+    };
+    judged(piece, &world).await.map_err(|why| format!("{}: {why}", name()))
+}
+
+async fn judged(piece: &Piece, world: &World) -> Result<(), String> {
+    let untouched = world.look().await;
+    if piece.verb == Verb::Undo {
+        outcome(world.ask(Verb::Fix, "fix").await)?;
+    }
+    let before = world.look().await;
+    world.order(Some(piece.order.clone()));
+    let done = world.ask(piece.verb, "event").await;
+    let now = world.look().await;
+    let wrote = world.points().iter().any(|point| point.wrote);
+    let (good, ended) = match piece.verb {
+        Verb::Undo => (Stage::Undone, Stage::Skipped),
+        _ => (Stage::Verified, Stage::Compliant),
+    };
+    match (&done, piece.class) {
+        (None, None) => {}
+        // The last call of all was made.
+        (Some(_), None) if piece.order.trouble == Trouble::CrashAfter => {}
+        (Some(done), Some(class)) => plausible(piece, class, done, good)?,
+        other => return Err(format!("{other:?}")),
+    }
+    if let Some(Done::Outcome(outcome)) = &done {
+        let changed = now != before;
+        let admitted = outcome.stage.changed()
+            || outcome.reason.as_ref().is_some_and(|reason| reason.contains("is left"));
+        holds(!changed || admitted, || format!("changed, and said to be {outcome:?}"))?;
+    }
+    holds(world.breaches().is_empty(), || format!("{:?}", world.breaches()))?;
+    holds(piece.case.expect.changes() || !wrote && now == before, || "it wrote".to_owned())?;
+
+    // Without the fault, it comes to its end.
+    world.order(None);
+    let mut last = None;
+    for attempt in 0..6 {
+        tokio::time::advance(Duration::from_secs(960)).await;
+        last = world.ask(piece.verb, if attempt < 3 { "event" } else { "another" }).await;
+        if !matches!(last, Some(Done::Retry { .. })) {
+            break;
+        }
+    }
+    let stage = match &last {
+        Some(Done::Outcome(outcome)) => outcome.stage,
+        Some(Done::Repeat { stage, .. }) => *stage,
+        other => return Err(format!("it does not come to an end: {other:?}")),
+    };
+    let expected = match piece.case.expect {
+        Expect::Fixed | Expect::FixedOneWay(_) => stage == good || stage == ended,
+        Expect::Compliant => stage == ended,
+        Expect::Refused(_) if piece.verb != Verb::Undo => stage == Stage::Refused,
+        Expect::Exempt(_) if piece.verb != Verb::Undo => stage == Stage::Exempt,
+        Expect::Refused(_) | Expect::Exempt(_) => stage == Stage::Skipped,
+    };
+    holds(expected, || format!("after {done:?}, it ends as {last:?}"))?;
+    holds(world.breaches().is_empty(), || format!("{:?}", world.breaches()))?;
+    world.is_settled().await?;
+    if !piece.case.expect.changes() {
+        return holds(world.look().await == before, || "it changed".to_owned());
+    }
+
+    // It is as it should be, and goes back to what it was.
+    if piece.verb != Verb::Undo {
+        let planned = outcome(world.ask(Verb::Plan, "plan").await)?;
+        // What was removed is skipped.
+        holds(matches!(planned.stage, Stage::Compliant | Stage::Skipped), || {
+            format!("it is not compliant: {planned:?}")
+        })?;
+        let undone = outcome(world.ask(Verb::Undo, "undo").await)?;
+        holds(undone.stage == Stage::Undone, || format!("undo: {undone:?}"))?;
+    }
+    let back: Value = match piece.case.expect {
+        Expect::FixedOneWay(text) => serde_json::from_str(text).map_err(|error| error.to_string())?,
+        _ => untouched,
+    };
+    let found = world.look().await;
+    holds(found == back, || format!("undo leads to {found}, not to {back}"))?;
+    world.is_settled().await
+}
+
+/// Whether a run may end so under a fault of this kind.
+fn plausible(piece: &Piece, class: Class, done: &Done, good: Stage) -> Result<(), String> {
+    let clean = match piece.case.expect {
+        _ if piece.verb == Verb::Undo && !piece.case.expect.changes() => Stage::Skipped,
+        Expect::Fixed | Expect::FixedOneWay(_) => good,
+        Expect::Compliant => Stage::Compliant,
+        Expect::Refused(_) => Stage::Refused,
+        Expect::Exempt(_) => Stage::Exempt,
+    };
+    let fine = match done {
+        // What is fixed in spite of it.
+        Done::Outcome(outcome) if outcome.stage == clean => true,
+        Done::Retry { .. } => true,
+        Done::Outcome(outcome) => match class {
+            Class::Passing => false,
+            Class::Nonsense => matches!(outcome.stage, Stage::Refused | Stage::Failed),
+            // Of the store it means that nothing is known of stops and exemptions.
+            Class::Denied => matches!(outcome.stage, Stage::Denied | Stage::Refused | Stage::Failed),
+            Class::Gone => matches!(outcome.stage, Stage::Skipped | Stage::Failed | Stage::Refused),
+        },
+        Done::Repeat { .. } | Done::Unwanted(_) => false,
+    };
+    holds(fine, || format!("{done:?}"))
+}
+
+fn sweep(verb: Verb, crash: bool) {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let work: Vec<Piece> = cases()
+        .into_iter()
+        .flat_map(|(scenarios, case)| runtime.block_on(pieces(scenarios, case, verb, crash)))
+        .collect();
+    let number = work.len();
+    let wrong = all(work, survives);
+    println!("{number} runs of {verb:?}");
+    let some: Vec<String> = wrong.iter().take(20).map(|why| why.chars().take(900).collect()).collect();
+    assert!(wrong.is_empty(), "{} of {number}: {some:#?}", wrong.len());
+}
+
+#[test]
+fn a_fix_survives_every_fault_at_every_call() {
+    sweep(Verb::Fix, false);
+}
+
+#[test]
+fn an_undo_survives_every_fault_at_every_call() {
+    sweep(Verb::Undo, false);
+}
+
+#[test]
+fn a_fix_survives_its_process_at_every_call() {
+    sweep(Verb::Fix, true);
+}
+
+#[test]
+fn an_undo_survives_its_process_at_every_call() {
+    sweep(Verb::Undo, true);
+}

@@ -1,0 +1,409 @@
+//! One case of one remediator: a resource in the embedded emulator, the real engine, a store of its own, and a
+//! clock that stands still unless somebody waits. Every call and every operation of the store is a point at
+//! which something can go wrong.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use redress_remediators::{BoxFuture, Connection, Erased, Error, ErrorKind, Key, LastSeen, REGISTRY, Result};
+use redress_router::{
+    audit::{Asker, Record, Stage, Verb, verify_run},
+    aws::{retries, timeouts},
+    budget::Budget,
+    engine::{Activity, Connect, ControlParams, Done, Engine, Purpose, Request, Settings, told},
+    event::{Decoded, decode_many},
+    rules::{Mode, RuleSet},
+    store::{Commit, CommitError, Index, Item, RunRef, Store, memory::Memory},
+};
+use redress_sandbox::{
+    emulator::{Call, Emulator, Fault},
+    scenarios::{Case, Place, Scenarios},
+};
+use serde_json::Value;
+use tokio::{sync::Notify, time::Instant};
+
+pub const ACCOUNT: &str = "123456789012";
+pub const REGION: &str = "eu-west-1";
+
+/// What goes wrong at a point.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The call fails; in the store, an error of the same meaning.
+    Fault(Fault),
+    /// The process ends before the call is made.
+    CrashBefore,
+    /// The process ends when the call has been carried out, before its answer is seen.
+    CrashAfter,
+}
+
+/// Something that is to go wrong.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// At which point, from 0.
+    pub at: usize,
+    /// What.
+    pub trouble: Trouble,
+    /// Whether it also befalls every later call of the same name.
+    pub lasting: bool,
+}
+
+/// A point that was passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// `service:Operation`, or `store:read` and the like.
+    pub name: String,
+    /// Whether it was a write to the resource, and carried out.
+    pub wrote: bool,
+}
+
+#[derive(Default)]
+struct Points {
+    armed: AtomicBool,
+    passed: Mutex<Vec<Point>>,
+    order: Mutex<Option<Order>>,
+    crashed: Notify,
+}
+
+impl Points {
+    /// What goes wrong here, if anything.
+    fn pass(&self, name: &str, wrote: bool) -> Option<Trouble> {
+        if !self.armed.load(Ordering::SeqCst) {
+            return None;
+        }
+        let mut passed = self.passed.lock().unwrap();
+        let number = passed.len();
+        let order = self.order.lock().unwrap().clone();
+        let met = order.filter(|order| {
+            let same = || passed.get(order.at).is_some_and(|point| point.name == name);
+            order.at == number || order.lasting && number > order.at && same()
+        });
+        let trouble = met.map(|order| order.trouble);
+        let done = match &trouble {
+            None
+            | Some(
+                Trouble::CrashAfter
+                | Trouble::Fault(Fault::AnswerLost | Fault::Truncated | Fault::Garbled | Fault::Silent),
+            ) => true,
+            Some(Trouble::Fault(_) | Trouble::CrashBefore) => false,
+        };
+        passed.push(Point { name: name.to_owned(), wrote: wrote && done });
+        trouble
+    }
+
+    async fn crash(&self) -> ! {
+        self.crashed.notify_one();
+        std::future::pending::<()>().await;
+        unreachable!("the process has ended")
+    }
+}
+
+/// A store that fails when it is told to.
+struct Faulty {
+    inner: Arc<Memory>,
+    points: Arc<Points>,
+}
+
+/// What DynamoDB's errors come to.
+fn store_error(fault: &Fault) -> Error {
+    let kind = match fault {
+        Fault::Throttled => ErrorKind::Throttled,
+        Fault::Denied => ErrorKind::Denied,
+        Fault::Error { code, .. } if code.contains("NotFound") => ErrorKind::NotFound,
+        _ => ErrorKind::Transient,
+    };
+    Error::new(kind, format!("the store: {fault:?}"))
+}
+
+impl Faulty {
+    async fn pass<T>(
+        &self,
+        name: &str,
+        act: impl AsyncFnOnce() -> Result<T, CommitError>,
+    ) -> Result<T, CommitError> {
+        match self.points.pass(name, false) {
+            None => act().await,
+            Some(Trouble::CrashBefore) => self.points.crash().await,
+            Some(Trouble::CrashAfter) => {
+                let _ = act().await;
+                self.points.crash().await
+            }
+            Some(Trouble::Fault(
+                fault @ (Fault::AnswerLost | Fault::Truncated | Fault::Garbled | Fault::Silent),
+            )) => {
+                act().await?;
+                Err(store_error(&fault).into())
+            }
+            Some(Trouble::Fault(fault)) => Err(store_error(&fault).into()),
+        }
+    }
+}
+
+fn plain(error: CommitError) -> Error {
+    match error {
+        CommitError::Failed(error) => error,
+        other => Error::new(ErrorKind::Invalid, other.to_string()),
+    }
+}
+
+impl Store for Faulty {
+    fn read<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<HashMap<String, Item>>> {
+        Box::pin(async move {
+            self.pass("store:read", async || Ok(self.inner.read(keys).await?)).await.map_err(plain)
+        })
+    }
+
+    fn commit<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<(), CommitError>> {
+        Box::pin(async move { self.pass("store:commit", async || self.inner.commit(commit).await).await })
+    }
+
+    fn run<'a>(&'a self, run: &'a str) -> BoxFuture<'a, Result<Vec<String>>> {
+        Box::pin(async move {
+            self.pass("store:run", async || Ok(self.inner.run(run).await?)).await.map_err(plain)
+        })
+    }
+
+    fn runs<'a>(&'a self, by: Index<'a>, limit: usize) -> BoxFuture<'a, Result<Vec<RunRef>>> {
+        Box::pin(async move {
+            self.pass("store:runs", async || Ok(self.inner.runs(by, limit).await?)).await.map_err(plain)
+        })
+    }
+
+    fn scan<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<(String, Item)>>> {
+        Box::pin(async move {
+            self.pass("store:scan", async || Ok(self.inner.scan(prefix).await?)).await.map_err(plain)
+        })
+    }
+
+    fn name(&self) -> String {
+        "faulty".to_owned()
+    }
+}
+
+/// The emulator, with the time-outs and retries of a real connection.
+struct InProcess(Emulator);
+
+impl Connect for InProcess {
+    fn connect<'a>(&'a self, to: &'a Purpose<'a>) -> BoxFuture<'a, Result<Connection>> {
+        let region = if to.key.region == "global" { to.region } else { &to.key.region };
+        let config = self.0.sdk_config(&to.key.account, region).into_builder();
+        let config = config.timeout_config(timeouts()).retry_config(retries()).build();
+        Box::pin(async move { Ok(Connection { config, path_style: true, pace: None }) })
+    }
+
+    fn control_params<'a>(
+        &'a self,
+        _: &'a Connection,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<Option<ControlParams>>> {
+        Box::pin(async { Ok(Some(BTreeMap::new())) })
+    }
+}
+
+/// A user who was last seen then; `None`: there is no row.
+struct Seen(Option<Timestamp>);
+
+impl Activity for Seen {
+    fn last<'a>(&'a self, _: &'a Key) -> BoxFuture<'a, Result<Option<LastSeen>>> {
+        let seen = self.0.map(|since| LastSeen { since, signed_in: true, warned: None, in_doubt: None });
+        Box::pin(async move { Ok(seen) })
+    }
+
+    fn disabled<'a>(&'a self, _: &'a Key, _: &'a LastSeen, _: &'a str) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(async { Ok(true) })
+    }
+
+    fn restored<'a>(&'a self, _: &'a Key, _: Timestamp) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// One case.
+pub struct World {
+    _emulator: Emulator,
+    pub engine: Engine,
+    pub memory: Arc<Memory>,
+    pub scenarios: &'static Scenarios,
+    pub case: &'static Case,
+    place: Place,
+    id: String,
+    finding: Value,
+    points: Arc<Points>,
+    breaches: Arc<Mutex<Vec<String>>>,
+}
+
+impl World {
+    pub async fn new(scenarios: &'static Scenarios, case: &'static Case) -> Self {
+        Self::with(REGISTRY, scenarios, case).await
+    }
+
+    /// With other remediators under the names of the known ones.
+    pub async fn with(
+        registry: &'static [&'static dyn Erased],
+        scenarios: &'static Scenarios,
+        case: &'static Case,
+    ) -> Self {
+        let emulator = Emulator::new();
+        let place = Place {
+            config: emulator.sdk_config(ACCOUNT, REGION),
+            account: ACCOUNT.to_owned(),
+            region: REGION.to_owned(),
+            name: "the-case".to_owned(),
+        };
+        let id = (case.make)(&place).await.unwrap_or_else(|error| {
+            panic!("{} {}: {error}: {:?}", scenarios.remediator, case.name, std::error::Error::source(&error))
+        });
+        let start = Timestamp::now();
+        let begun = Instant::now();
+        let clock: Arc<dyn Fn() -> Timestamp + Send + Sync> =
+            Arc::new(move || start + SignedDuration::try_from(begun.elapsed()).unwrap());
+        let memory = Arc::new(Memory::with_clock(Arc::clone(&clock)));
+        let points = Arc::new(Points::default());
+        let breaches = Arc::new(Mutex::new(Vec::new()));
+        let meets = {
+            let (points, memory, breaches) =
+                (Arc::clone(&points), Arc::clone(&memory), Arc::clone(&breaches));
+            let told: Arc<Mutex<Option<Fault>>> = Arc::default();
+            let hook = Arc::clone(&told);
+            emulator.on_call(Arc::new(move |_: &Call| hook.lock().unwrap().take()));
+            move |call: &Call| {
+                let (points, told) = (Arc::clone(&points), Arc::clone(&told));
+                let name = format!("{}:{}", call.service, call.operation);
+                let armed = points.armed.load(Ordering::SeqCst);
+                let open = |record: &Record| matches!(record.stage, Stage::Intent | Stage::Applied);
+                if armed && call.is_write() && !memory.records().last().is_some_and(open) {
+                    breaches.lock().unwrap().push(format!("{name} without an open intent"));
+                }
+                let trouble = points.pass(&name, call.is_write());
+                let future: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
+                    match trouble {
+                        None => {}
+                        Some(Trouble::Fault(fault)) => *told.lock().unwrap() = Some(fault),
+                        Some(Trouble::CrashBefore) => points.crash().await,
+                        Some(Trouble::CrashAfter) => {
+                            points.crashed.notify_one();
+                            *told.lock().unwrap() = Some(Fault::Silent);
+                        }
+                    }
+                });
+                future
+            }
+        };
+        emulator.meanwhile(Some(Arc::new(meets)));
+        let seen = case.last_seen.map(|days| {
+            let since = start - SignedDuration::from_hours(24 * i64::from(days));
+            since.round(jiff::Unit::Hour).unwrap()
+        });
+        let rules = scenarios.rules(case);
+        let engine = Engine {
+            registry,
+            rules: RuleSet::parse(&[("rules.yaml", &rules)], None, registry)
+                .unwrap_or_else(|error| panic!("{rules}{error}")),
+            store: Arc::new(Faulty { inner: Arc::clone(&memory), points: Arc::clone(&points) }),
+            connect: Arc::new(InProcess(emulator.clone())),
+            activity: Some(Arc::new(Seen(seen))),
+            budget: Arc::new(Budget::new(Arc::new(Memory::default()), Arc::clone(&clock))),
+            settings: Settings { ceiling: Mode::Apply, ..Settings::default() },
+            clock,
+        };
+        let finding = scenarios.finding(case, &place, &id);
+        emulator.forget_calls();
+        Self { _emulator: emulator, engine, memory, scenarios, case, place, id, finding, points, breaches }
+    }
+
+    /// The finding of a resource that is not there.
+    pub fn of_nothing(&mut self) -> bool {
+        let Some(absent) = self.scenarios.absent else { return false };
+        self.finding = self.scenarios.finding(self.case, &self.place, &absent(&self.place));
+        true
+    }
+
+    /// What the case is called in failures.
+    pub fn name(&self) -> String {
+        format!("{}, {} {}", self.scenarios.remediator, self.case.control, self.case.name)
+    }
+
+    /// The resource as it is, read by the scenario's own calls.
+    pub async fn look(&self) -> Value {
+        let looked = (self.scenarios.look)(&self.place, &self.id).await;
+        looked.unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)))
+    }
+
+    /// What goes wrong from now on; points are counted from 0 again.
+    pub fn order(&self, order: Option<Order>) {
+        *self.points.order.lock().unwrap() = order;
+        self.points.passed.lock().unwrap().clear();
+    }
+
+    /// The points passed since the last order.
+    pub fn points(&self) -> Vec<Point> {
+        self.points.passed.lock().unwrap().clone()
+    }
+
+    /// Writes that were made without their intent stored, so far.
+    pub fn breaches(&self) -> Vec<String> {
+        self.breaches.lock().unwrap().clone()
+    }
+
+    /// Asks as a person does; `None` where the process ended on the way.
+    pub async fn ask(&self, verb: Verb, event: &str) -> Option<Done> {
+        let finding = match decode_many(self.finding.to_string().as_bytes()).unwrap().remove(0) {
+            Decoded::Finding(finding) => *finding,
+            other => panic!("{other:?}"),
+        };
+        let request = Request {
+            finding,
+            verb,
+            asked_by: Asker::Cli { caller: "arn:aws:iam::123456789012:user/tester".to_owned() },
+            event: event.to_owned(),
+            only_rule: None,
+            only_resource: None,
+            agreed: None,
+            deadline: Instant::now() + Duration::from_secs(120),
+            dry_run: false,
+            record: true,
+            listed: true,
+        };
+        self.points.armed.store(true, Ordering::SeqCst);
+        let done = tokio::select! {
+            biased;
+            () = self.points.crashed.notified() => None,
+            mut done = self.engine.handle(&request) => {
+                assert_eq!(done.len(), 1, "{done:?}");
+                Some(done.remove(0))
+            }
+        };
+        self.points.armed.store(false, Ordering::SeqCst);
+        if let Some(Done::Outcome(outcome)) = &done
+            && let Some(commit) = told(outcome)
+        {
+            self.engine.store.commit(&commit).await.unwrap();
+        }
+        done
+    }
+
+    /// Whether every chain of records is whole, every run has ended, and no lease is left.
+    pub async fn is_settled(&self) -> Result<(), String> {
+        let mut runs: Vec<String> = self.memory.records().into_iter().map(|record| record.run).collect();
+        runs.sort();
+        runs.dedup();
+        for run in runs {
+            let lines = self.memory.run(&run).await.map_err(|error| error.to_string())?;
+            let records = verify_run(lines.iter().map(String::as_str)).map_err(|error| error.0)?;
+            if !records.last().is_some_and(|record| record.last) {
+                return Err(format!(
+                    "run {run} has not ended: {:?}",
+                    records.last().map(|record| record.stage)
+                ));
+            }
+        }
+        let leases = self.memory.scan("lease#").await.map_err(|error| error.to_string())?;
+        if leases.is_empty() { Ok(()) } else { Err(format!("a lease is left: {leases:?}")) }
+    }
+}
