@@ -23,6 +23,7 @@ use aws_smithy_runtime_api::{
     },
 };
 use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{Action, BoxFuture, Erased, ErrorKind, Key, Result as Outcome, error::request_id};
@@ -84,11 +85,14 @@ impl Connection {
     }
 }
 
+/// Where the time is taken from.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
 /// The AWS clients of one run: one account, one Region, one remediator, one [`Access`].
 ///
 /// Every client carries the same lock: an operation that is not among the remediator's declared actions
 /// for this access is refused in the process, before it is serialized or signed, and every call that goes
-/// out is recorded.
+/// out is recorded. A write is refused besides, each attempt of it, unless [`Aws::permit_writes`] lets it out.
 pub struct Aws {
     connection: Connection,
     key: Key,
@@ -106,7 +110,12 @@ pub struct Aws {
 impl Aws {
     /// The clients for a run of `remediator` on `key`.
     pub fn new(connection: Connection, key: Key, remediator: &dyn Erased, access: Access) -> Self {
-        let gate = Gate(Arc::new(GateInner { allowed: remediator.actions(access), calls: Mutex::default() }));
+        let gate = Gate(Arc::new(GateInner {
+            allowed: remediator.actions(access),
+            reads: remediator.actions(Access::Plan),
+            permit: Mutex::default(),
+            calls: Mutex::default(),
+        }));
         Self {
             connection,
             key,
@@ -125,6 +134,12 @@ impl Aws {
     /// The resource that this run is about.
     pub fn key(&self) -> &Key {
         &self.key
+    }
+
+    /// Lets writes out until then, by this clock. Before this is called none goes out: the engine calls it when the
+    /// intent is stored, for as long as the run's lease is its own.
+    pub fn permit_writes(&self, until: Timestamp, clock: Clock) {
+        *self.gate.0.permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(Permit { until, clock });
     }
 
     /// Every call that was made so far, in order of their start.
@@ -250,15 +265,47 @@ pub struct Call {
 
 /// A call that was stopped in the process.
 #[derive(Debug)]
-pub(crate) struct Blocked(String);
+pub(crate) enum Blocked {
+    /// It is not declared for this access.
+    Undeclared(String),
+    /// Nothing is stored that says what it is for.
+    Unrecorded(String),
+    /// The time of the run's lease is over: another may be at the resource.
+    Late(String),
+}
+
+impl Blocked {
+    pub(crate) fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Undeclared(_) | Self::Unrecorded(_) => ErrorKind::Blocked,
+            Self::Late(_) => ErrorKind::Transient,
+        }
+    }
+}
 
 impl fmt::Display for Blocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is not among the calls that this run may make", self.0)
+        match self {
+            Self::Undeclared(call) => write!(f, "`{call}` is not among the calls that this run may make"),
+            Self::Unrecorded(call) => write!(f, "`{call}` writes, and no intent is stored"),
+            Self::Late(call) => write!(f, "`{call}` writes, and the time of the run's lease is over"),
+        }
     }
 }
 
 impl std::error::Error for Blocked {}
+
+/// Until when writes may go out.
+struct Permit {
+    until: Timestamp,
+    clock: Clock,
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").field("until", &self.until).finish_non_exhaustive()
+    }
+}
 
 #[derive(Clone, Debug)]
 struct Gate(Arc<GateInner>);
@@ -266,6 +313,8 @@ struct Gate(Arc<GateInner>);
 #[derive(Debug)]
 struct GateInner {
     allowed: Vec<Action>,
+    reads: Vec<Action>,
+    permit: Mutex<Option<Permit>>,
     calls: Mutex<Vec<Call>>,
 }
 
@@ -284,6 +333,27 @@ impl Gate {
             change(call);
         }
     }
+
+    /// Whether a declared call may go out now.
+    fn permits(&self, service: &str, operation: &str) -> Result<(), Blocked> {
+        if self.0.reads.iter().any(|action| action.covers(service, operation)) {
+            return Ok(());
+        }
+        let call = || format!("{service}:{operation}");
+        match &*self.0.permit.lock().unwrap_or_else(PoisonError::into_inner) {
+            None => Err(Blocked::Unrecorded(call())),
+            Some(Permit { until, clock }) if clock() >= *until => Err(Blocked::Late(call())),
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+/// The call that is under way.
+fn named(cfg: &ConfigBag) -> (&'static str, String) {
+    match cfg.load::<Metadata>() {
+        Some(known) => (service_name(known.service()), known.name().to_owned()),
+        None => ("unknown", "unknown".to_owned()),
+    }
 }
 
 // `read_before_serialization` is the first hook that knows the operation: client interceptors run
@@ -300,13 +370,11 @@ impl Intercept for Gate {
         _: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let (service, operation) = match cfg.load::<Metadata>() {
-            Some(known) => (service_name(known.service()), known.name().to_owned()),
-            None => ("unknown", "unknown".to_owned()),
-        };
+        let (service, operation) = named(cfg);
         if !self.0.allowed.iter().any(|action| action.covers(service, &operation)) {
-            return Err(Blocked(format!("{service}:{operation}")).into());
+            return Err(Blocked::Undeclared(format!("{service}:{operation}")).into());
         }
+        self.permits(service, &operation)?;
         let mut calls = self.0.calls.lock().unwrap_or_else(PoisonError::into_inner);
         cfg.interceptor_state().store_put(Index(calls.len()));
         calls.push(Call { service: service.to_owned(), operation, request_id: None, status: None });
@@ -319,6 +387,9 @@ impl Intercept for Gate {
         _: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        // Each attempt on its own: the first may have taken long.
+        let (service, operation) = named(cfg);
+        self.permits(service, &operation)?;
         self.with_call(cfg, |call| tracing::trace!(call.service, call.operation, "calling"));
         Ok(())
     }
@@ -355,5 +426,56 @@ fn service_name(service: &str) -> &'static str {
         "EC2" => "ec2",
         "Cognito Identity Provider" => "cognito-idp",
         _ => "unknown",
+    }
+}
+
+#[cfg(all(test, feature = "s3"))]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use crate::{Error, find, raw::test::Wire};
+
+    #[tokio::test]
+    async fn a_declared_write_goes_out_while_its_intent_is_stored_and_the_lease_held() {
+        let wire = Wire::default();
+        wire.answer("PUT /?versioning", (200, Vec::new(), String::new()));
+        wire.answer("GET /?versioning", (200, Vec::new(), "<VersioningConfiguration/>".to_owned()));
+        let aws = wire.unpermitted(find("s3.enable_versioning").unwrap(), Access::Apply);
+        let write = async || -> Result<(), Error> {
+            let config = aws_sdk_s3::types::VersioningConfiguration::builder().build();
+            let put = aws.s3().put_bucket_versioning().bucket("logs").versioning_configuration(config);
+            put.send().await?;
+            Ok(())
+        };
+        aws.s3().get_bucket_versioning().bucket("logs").send().await.unwrap();
+        let early = write().await.unwrap_err();
+        assert_eq!(early.kind, ErrorKind::Blocked);
+        assert!(early.message.contains("no intent is stored"), "{early}");
+
+        let second = |number| Timestamp::from_second(number).unwrap();
+        aws.permit_writes(second(10), Arc::new(move || second(9)));
+        write().await.unwrap();
+        aws.permit_writes(second(10), Arc::new(move || second(10)));
+        let late = write().await.unwrap_err();
+        assert_eq!(late.kind, ErrorKind::Transient, "whoever comes next settles it");
+        assert!(late.message.contains("lease is over"), "{late}");
+        aws.s3().get_bucket_versioning().bucket("logs").send().await.unwrap();
+        assert_eq!(wire.sent().iter().filter(|sent| sent.method == "PUT").count(), 1);
+    }
+
+    /// The time of the lease passes between two attempts of one call.
+    #[tokio::test(start_paused = true)]
+    async fn each_attempt_of_a_write_is_looked_at() {
+        let wire = Wire::default();
+        wire.answer("PUT /?versioning", (500, Vec::new(), String::new()));
+        let aws = wire.unpermitted(find("s3.enable_versioning").unwrap(), Access::Apply);
+        let begun = tokio::time::Instant::now();
+        let clock = move || Timestamp::UNIX_EPOCH + begun.elapsed();
+        aws.permit_writes(Timestamp::UNIX_EPOCH + std::time::Duration::from_micros(1), Arc::new(clock));
+        let config = aws_sdk_s3::types::VersioningConfiguration::builder().build();
+        let put = aws.s3().put_bucket_versioning().bucket("logs").versioning_configuration(config);
+        let error = Error::from(put.send().await.unwrap_err());
+        assert!(error.message.contains("lease is over"), "{error}");
+        assert_eq!(wire.sent().len(), 1);
     }
 }

@@ -121,6 +121,10 @@ where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
     fn from(error: SdkError<E, HttpResponse>) -> Self {
+        // Stopped before it was signed, or before one of its attempts.
+        if let Some(blocked) = find_source::<Blocked>(&error) {
+            return Self::new(blocked.kind(), blocked.to_string());
+        }
         match &error {
             SdkError::ServiceError(service) => {
                 let meta = service.err().meta();
@@ -155,10 +159,7 @@ where
             SdkError::DispatchFailure(_) => {
                 Self::new(ErrorKind::Transient, format!("connection failed: {}", innermost(&error)))
             }
-            _ => match find_source::<Blocked>(&error) {
-                Some(blocked) => Self::new(ErrorKind::Blocked, blocked.to_string()),
-                None => Self::new(ErrorKind::Invalid, innermost(&error)),
-            },
+            _ => Self::new(ErrorKind::Invalid, innermost(&error)),
         }
     }
 }

@@ -28,7 +28,7 @@ mod ec2;
 #[cfg(feature = "s3")]
 mod s3;
 
-pub use aws::{Access, Aws, Call, Connection, Pace, Quota};
+pub use aws::{Access, Aws, Call, Clock, Connection, Pace, Quota};
 pub use error::{Disposition, Error, ErrorKind, Result};
 pub use iam::{Action, Implied, On, policy};
 pub use registry::{REGISTRY, find, serving};

@@ -153,6 +153,13 @@ pub(crate) mod test {
         }
 
         pub(crate) fn aws(&self, remediator: &dyn Erased, access: Access) -> Aws {
+            let aws = self.unpermitted(remediator, access);
+            aws.permit_writes(jiff::Timestamp::MAX, Arc::new(jiff::Timestamp::now));
+            aws
+        }
+
+        /// Writes may not go out yet.
+        pub(crate) fn unpermitted(&self, remediator: &dyn Erased, access: Access) -> Aws {
             let connector = self.clone();
             let config = SdkConfig::builder()
                 .behavior_version(BehaviorVersion::latest())

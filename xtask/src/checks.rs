@@ -28,9 +28,11 @@ pub fn check(root: &Path) -> Outcome {
 }
 
 /// Runs every test, then every check, then packs the functions and tries the packages; ends with how many passed and failed.
-pub fn test(root: &Path, checks: bool) -> Outcome {
+///
+/// `long` tries everything where a sample is taken otherwise (`REDRESS_LONG`), and shows what the tests print.
+pub fn test(root: &Path, checks: bool, long: bool) -> Outcome {
     heading("cargo test --workspace");
-    let mut count = run_tests(root)?;
+    let mut count = run_tests(root, long)?;
     if checks {
         let (passed, failed) = all_checks(root)?;
         count.passed += passed;
@@ -188,8 +190,12 @@ impl Count {
     }
 }
 
-fn run_tests(root: &Path) -> Result<Count, Box<dyn Error>> {
-    let mut child = cargo(root, &["test", "--workspace", "--no-fail-fast"]).stdout(Stdio::piped()).spawn()?;
+fn run_tests(root: &Path, long: bool) -> Result<Count, Box<dyn Error>> {
+    let mut command = cargo(root, &["test", "--workspace", "--no-fail-fast"]);
+    if long {
+        command.args(["--", "--show-output"]).env("REDRESS_LONG", "1");
+    }
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
     let mut count = Count::default();
     if let Some(stdout) = child.stdout.take() {
         let mut out = std::io::stdout().lock();

@@ -42,6 +42,9 @@ enum Chore {
         /// Leave the checks and the packages out
         #[arg(long)]
         no_checks: bool,
+        /// Try everything where a sample is taken otherwise, and print what was counted: hours
+        #[arg(long)]
+        long: bool,
     },
 }
 
@@ -51,7 +54,7 @@ fn main() -> ExitCode {
         Chore::Generate { check } => generate::run(root, check),
         Chore::Check => checks::check(root),
         Chore::Package(options) => package::run(root, &options),
-        Chore::Test { no_checks } => checks::test(root, !no_checks),
+        Chore::Test { no_checks, long } => checks::test(root, !no_checks, long),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
@@ -531,7 +532,7 @@ impl Run<'_> {
                 Op::Put { .. } | Op::Delete { .. } => None,
             })
             .collect();
-        match self.begin(record, expect, caps).await {
+        match self.begin(aws, record, expect, caps).await {
             Ok(()) => {}
             Err(CommitError::Conflict(_)) => return Err(self.lost_the_race().await?),
             Err(CommitError::Limit(key)) => {
@@ -775,7 +776,7 @@ impl Run<'_> {
         let Some(etag) = self.lease.clone() else {
             return Err(Stop::retry(SOON, "the lease is not held any more"));
         };
-        match self.begin(record, Expect::Etag(etag), Vec::new()).await {
+        match self.begin(&aws, record, Expect::Etag(etag), Vec::new()).await {
             Ok(()) => {}
             Err(CommitError::Failed(error)) => return Err(open(&error)),
             Err(error) => return Err(Stop::retry(SOON, error.to_string())),
@@ -909,7 +910,7 @@ impl Run<'_> {
                         record.notes.clone_from(&notes);
                         record.reason = Some("goes on where the run was cut off".to_owned());
                         let expect = Expect::Etag(lease.etag.clone());
-                        match self.begin(record, expect, Vec::new()).await {
+                        match self.begin(&aws, record, expect, Vec::new()).await {
                             Ok(()) => return self.apply(&aws, next, risk, notes).await,
                             Err(CommitError::Failed(error)) => return Err(error.into()),
                             Err(error) => return Err(Stop::retry(Duration::from_secs(5), error.to_string())),
@@ -964,12 +965,19 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Takes the lease, counts the change and stores the intent, all or nothing.
-    async fn begin(&mut self, record: Record, expect: Expect, mut ops: Vec<Op>) -> Result<(), CommitError> {
-        let left = self.deadline.saturating_duration_since(Instant::now()) + LEASE_AFTER_DEADLINE;
+    /// Takes the lease, counts the change and stores the intent, all or nothing. Then writes may go out, until the
+    /// deadline; by the clock, which goes on where the process is frozen.
+    async fn begin(
+        &mut self,
+        aws: &Aws,
+        record: Record,
+        expect: Expect,
+        mut ops: Vec<Op>,
+    ) -> Result<(), CommitError> {
+        let ends = (self.engine.clock)() + self.deadline.saturating_duration_since(Instant::now());
         let lease = Lease {
             run: self.id.clone(),
-            until: (self.engine.clock)() + left,
+            until: ends + LEASE_AFTER_DEADLINE,
             work: self.work(),
             memo: self.keys.event.clone(),
             resource: self.key.clone(),
@@ -987,6 +995,7 @@ impl Run<'_> {
         );
         self.commit(record, ops).await?;
         self.lease = Some(etag);
+        aws.permit_writes(ends, Arc::clone(&self.engine.clock));
         Ok(())
     }
 

@@ -21,6 +21,11 @@ fn cases() -> Vec<(&'static Scenarios, &'static Case)> {
     wanted.flat_map(|scenarios| scenarios.cases.iter().map(move |case| (*scenarios, case))).collect()
 }
 
+/// Whether everything is to be tried, however long it takes: `cargo xtask test --long`.
+fn is_long() -> bool {
+    std::env::var_os("REDRESS_LONG").is_some()
+}
+
 /// Does all of the work, on as many threads as there are cores, each with a clock of its own that stands still; gives
 /// what went wrong.
 fn all<W: Send>(work: Vec<W>, one: impl AsyncFn(&W) -> Result<(), String> + Sync) -> Vec<String> {
