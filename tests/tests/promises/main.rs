@@ -4,6 +4,7 @@
 
 mod clean;
 mod faulty;
+mod interleave;
 mod sweep;
 mod world;
 

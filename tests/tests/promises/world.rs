@@ -6,15 +6,16 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicI64, AtomicUsize, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
 use redress_remediators::{BoxFuture, Connection, Erased, Error, ErrorKind, Key, LastSeen, REGISTRY, Result};
 use redress_router::{
-    audit::{Asker, Record, Stage, Verb, verify_run},
+    audit::{Asker, Stage, Verb, verify_run},
     aws::{retries, timeouts},
     budget::Budget,
     engine::{Activity, Connect, ControlParams, Done, Engine, Purpose, Request, Settings, told},
@@ -63,9 +64,50 @@ pub struct Point {
     pub wrote: bool,
 }
 
+tokio::task_local! {
+    /// Which of the runs that take turns this is.
+    static TURN: usize;
+}
+
+/// In which order runs get on: each up to so many points, then the next; `usize::MAX` to its end.
+#[derive(Clone, Debug, Default)]
+pub struct Turns {
+    order: Vec<(usize, usize)>,
+    passed: Vec<usize>,
+    ended: Vec<bool>,
+}
+
+impl Turns {
+    /// Run, and the number of points that it may have passed by then.
+    pub fn new(runs: usize, order: &[(usize, usize)]) -> Self {
+        Self { order: order.to_vec(), passed: vec![0; runs], ended: vec![false; runs] }
+    }
+
+    /// Whether this run may pass one more point now.
+    fn may(&mut self, run: usize) -> bool {
+        while let Some((first, up_to)) = self.order.first().copied() {
+            if !self.ended[first] && self.passed[first] < up_to {
+                if first == run {
+                    self.passed[run] += 1;
+                }
+                return first == run;
+            }
+            self.order.remove(0);
+        }
+        true
+    }
+}
+
 #[derive(Default)]
 struct Points {
-    armed: AtomicBool,
+    turns: Mutex<Turns>,
+    turned: Notify,
+    /// The point of the first run at which its machine is suspended, and for how many seconds.
+    freeze_at: AtomicUsize,
+    freeze_for: AtomicI64,
+    /// The seconds that no process has seen pass.
+    frozen: Arc<AtomicI64>,
+    armed: AtomicUsize,
     passed: Mutex<Vec<Point>>,
     order: Mutex<Option<Order>>,
     crashed: Notify,
@@ -74,7 +116,7 @@ struct Points {
 impl Points {
     /// What goes wrong here, if anything.
     fn pass(&self, name: &str, wrote: bool) -> Option<Trouble> {
-        if !self.armed.load(Ordering::SeqCst) {
+        if self.armed.load(Ordering::SeqCst) == 0 {
             return None;
         }
         let mut passed = self.passed.lock().unwrap();
@@ -95,6 +137,24 @@ impl Points {
         };
         passed.push(Point { name: name.to_owned(), wrote: wrote && done });
         trouble
+    }
+
+    /// Waits until it is this run's turn.
+    async fn turn(&self) {
+        let Ok(run) = TURN.try_with(|run| *run) else { return };
+        loop {
+            let turned = self.turned.notified();
+            if self.turns.lock().unwrap().may(run) {
+                let first =
+                    run == 0 && self.turns.lock().unwrap().passed[0] == self.freeze_at.load(Ordering::SeqCst);
+                if first {
+                    self.frozen.fetch_add(self.freeze_for.swap(0, Ordering::SeqCst), Ordering::SeqCst);
+                }
+                self.turned.notify_waiters();
+                return;
+            }
+            turned.await;
+        }
     }
 
     async fn crash(&self) -> ! {
@@ -127,6 +187,7 @@ impl Faulty {
         name: &str,
         act: impl AsyncFnOnce() -> Result<T, CommitError>,
     ) -> Result<T, CommitError> {
+        self.points.turn().await;
         match self.points.pass(name, false) {
             None => act().await,
             Some(Trouble::CrashBefore) => self.points.crash().await,
@@ -224,6 +285,18 @@ impl Activity for Seen {
     }
 }
 
+/// Whether a run has said what it is about to write, and not yet how it ended.
+fn has_open_intent(memory: &Memory) -> bool {
+    let mut open = std::collections::BTreeSet::new();
+    for record in memory.records() {
+        match record.stage {
+            Stage::Intent | Stage::Applied => open.insert(record.run),
+            _ => open.remove(&record.run),
+        };
+    }
+    !open.is_empty()
+}
+
 /// One case.
 pub struct World {
     _emulator: Emulator,
@@ -261,10 +334,15 @@ impl World {
         });
         let start = Timestamp::now();
         let begun = Instant::now();
-        let clock: Arc<dyn Fn() -> Timestamp + Send + Sync> =
-            Arc::new(move || start + SignedDuration::try_from(begun.elapsed()).unwrap());
-        let memory = Arc::new(Memory::with_clock(Arc::clone(&clock)));
         let points = Arc::new(Points::default());
+        let clock: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new({
+            let frozen = Arc::clone(&points.frozen);
+            move || {
+                let slept = SignedDuration::from_secs(frozen.load(Ordering::SeqCst));
+                start + SignedDuration::try_from(begun.elapsed()).unwrap() + slept
+            }
+        });
+        let memory = Arc::new(Memory::with_clock(Arc::clone(&clock)));
         let breaches = Arc::new(Mutex::new(Vec::new()));
         let meets = {
             let (points, memory, breaches) =
@@ -274,15 +352,15 @@ impl World {
             emulator.on_call(Arc::new(move |_: &Call| hook.lock().unwrap().take()));
             move |call: &Call| {
                 let (points, told) = (Arc::clone(&points), Arc::clone(&told));
+                let (memory, breaches) = (Arc::clone(&memory), Arc::clone(&breaches));
                 let name = format!("{}:{}", call.service, call.operation);
-                let armed = points.armed.load(Ordering::SeqCst);
-                let open = |record: &Record| matches!(record.stage, Stage::Intent | Stage::Applied);
-                if armed && call.is_write() && !memory.records().last().is_some_and(open) {
-                    breaches.lock().unwrap().push(format!("{name} without an open intent"));
-                }
-                let trouble = points.pass(&name, call.is_write());
+                let writes = call.is_write();
                 let future: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
-                    match trouble {
+                    points.turn().await;
+                    if points.armed.load(Ordering::SeqCst) > 0 && writes && !has_open_intent(&memory) {
+                        breaches.lock().unwrap().push(format!("{name} without an open intent"));
+                    }
+                    match points.pass(&name, writes) {
                         None => {}
                         Some(Trouble::Fault(fault)) => *told.lock().unwrap() = Some(fault),
                         Some(Trouble::CrashBefore) => points.crash().await,
@@ -351,6 +429,49 @@ impl World {
         self.breaches.lock().unwrap().clone()
     }
 
+    /// Asks several things at once, which get on in this order.
+    pub async fn ask_at_once(&self, asked: &[(Verb, &str)], order: &[(usize, usize)]) -> Vec<Option<Done>> {
+        *self.points.turns.lock().unwrap() = Turns::new(asked.len(), order);
+        let mut runs: Vec<_> = asked
+            .iter()
+            .enumerate()
+            .map(|(number, (verb, event))| {
+                Box::pin(TURN.scope(number, async move {
+                    let done = self.ask(*verb, event).await;
+                    self.points.turns.lock().unwrap().ended[number] = true;
+                    self.points.turned.notify_waiters();
+                    done
+                }))
+            })
+            .collect();
+        let mut done: Vec<Option<Option<Done>>> = asked.iter().map(|_| None).collect();
+        std::future::poll_fn(|cx| {
+            for (run, done) in runs.iter_mut().zip(&mut done) {
+                if done.is_none()
+                    && let Poll::Ready(ended) = run.as_mut().poll(cx)
+                {
+                    *done = Some(ended);
+                }
+            }
+            if done.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        done.into_iter().flatten().collect()
+    }
+
+    /// The same; when the first has got as far as it may at first, its machine is suspended for so many seconds, which
+    /// the others see pass.
+    pub async fn ask_frozen(
+        &self,
+        asked: &[(Verb, &str)],
+        order: &[(usize, usize)],
+        seconds: i64,
+    ) -> Vec<Option<Done>> {
+        self.points.freeze_at.store(order[0].1, Ordering::SeqCst);
+        self.points.freeze_for.store(seconds, Ordering::SeqCst);
+        self.ask_at_once(asked, order).await
+    }
+
     /// Asks as a person does; `None` where the process ended on the way.
     pub async fn ask(&self, verb: Verb, event: &str) -> Option<Done> {
         let finding = match decode_many(self.finding.to_string().as_bytes()).unwrap().remove(0) {
@@ -370,7 +491,7 @@ impl World {
             record: true,
             listed: true,
         };
-        self.points.armed.store(true, Ordering::SeqCst);
+        self.points.armed.fetch_add(1, Ordering::SeqCst);
         let done = tokio::select! {
             biased;
             () = self.points.crashed.notified() => None,
@@ -379,7 +500,7 @@ impl World {
                 Some(done.remove(0))
             }
         };
-        self.points.armed.store(false, Ordering::SeqCst);
+        self.points.armed.fetch_sub(1, Ordering::SeqCst);
         if let Some(Done::Outcome(outcome)) = &done
             && let Some(commit) = told(outcome)
         {
