@@ -1,8 +1,10 @@
 //! The AWS clients of one run, and the lock that keeps them to what was declared.
 
+#[cfg(any(feature = "s3", feature = "ec2", feature = "cognito"))]
+use std::sync::OnceLock;
 use std::{
     fmt,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use aws_config::SdkConfig;
@@ -469,9 +471,11 @@ mod tests {
         let wire = Wire::default();
         wire.answer("PUT /?versioning", (500, Vec::new(), String::new()));
         let aws = wire.unpermitted(find("s3.enable_versioning").unwrap(), Access::Apply);
-        let begun = tokio::time::Instant::now();
-        let clock = move || Timestamp::UNIX_EPOCH + begun.elapsed();
-        aws.permit_writes(Timestamp::UNIX_EPOCH + std::time::Duration::from_micros(1), Arc::new(clock));
+        // A second passes with each look: one before the request is made, one before each attempt.
+        let looks = std::sync::atomic::AtomicI64::new(0);
+        let clock =
+            move || Timestamp::from_second(looks.fetch_add(1, std::sync::atomic::Ordering::SeqCst)).unwrap();
+        aws.permit_writes(Timestamp::from_second(2).unwrap(), Arc::new(clock));
         let config = aws_sdk_s3::types::VersioningConfiguration::builder().build();
         let put = aws.s3().put_bucket_versioning().bucket("logs").versioning_configuration(config);
         let error = Error::from(put.send().await.unwrap_err());

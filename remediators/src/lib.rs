@@ -39,6 +39,7 @@ pub use remediator::{
 pub use resource::{Facts, Key, KindInfo, Misplaced, Resource, Sighting, Tags};
 
 /// What a unit file needs.
+#[cfg(any(feature = "s3", feature = "ec2", feature = "cognito"))]
 pub(crate) mod prelude {
     pub(crate) use schemars::JsonSchema;
     pub(crate) use serde::{Deserialize, Serialize};

@@ -154,7 +154,7 @@ pub(crate) mod test {
 
         pub(crate) fn aws(&self, remediator: &dyn Erased, access: Access) -> Aws {
             let aws = self.unpermitted(remediator, access);
-            aws.permit_writes(jiff::Timestamp::MAX, Arc::new(jiff::Timestamp::now));
+            aws.permit_writes(jiff::Timestamp::MAX, Arc::new(|| jiff::Timestamp::MIN));
             aws
         }
 

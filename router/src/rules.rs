@@ -588,5 +588,5 @@ fn move_references(schema: &mut Value, owner: &str) {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "aws"))]
 mod tests;

@@ -4,6 +4,7 @@
 //! One commit may touch both, and is carried out whole or not at all. That is what keeps promises 2 and 6:
 //! a lease is never taken without its intent, an outcome never lost while its lease is released.
 
+#[cfg(feature = "aws")]
 pub mod dynamodb;
 pub mod file;
 pub mod memory;
