@@ -5,11 +5,11 @@ mod common;
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use common::{Fragile, RULES, Thing, World, clicked, finding, reason, stage};
+use common::{Fragile, RULES, Thing, World, arn, clicked, finding, finding_of, reason, stage};
 use redress_remediators::{Error, ErrorKind, Risk};
 use redress_router::{
     audit::{Asker, Stage, Verb},
-    engine::Done,
+    engine::{Dismissed, Done, told},
     guard::{Stop, StopScope},
     rules::Mode,
     store::{Commit, Expect, Op, Store},
@@ -551,4 +551,150 @@ async fn a_person_always_gets_an_answer() {
     let done = world.clicked(Verb::Undo, "e-4").await;
     assert!(reason(&done).starts_with("nothing to undo"), "{}", reason(&done));
     world.thing(|thing| thing.risk = Risk::None);
+}
+
+/// One run for each resource of the remediator's kind, one for those named twice, none for the others.
+#[tokio::test(start_paused = true)]
+async fn a_finding_of_several_resources_is_a_run_for_each() {
+    let world = World::new("several-1", RULES);
+    let (one, two) = (arn("several-1"), arn("several-2"));
+    let things = [
+        ("AwsTestThing", one.as_str()),
+        ("AwsTestThing", two.as_str()),
+        ("AWS::Test::Thing", one.as_str()),
+        ("AwsS3Bucket", "arn:aws:s3:::other"),
+        ("AwsTestThing", "arn:aws:test:eu-west-1:999999999999:thing/theirs"),
+    ];
+    let request = world.request(Verb::Plan, clicked("e-1"), "e-1", finding_of("S3.14", &things));
+    let done = world.engine.handle(&request).await;
+    let stages: Vec<Stage> = done.iter().map(stage).collect();
+    assert_eq!(stages, [Stage::Refused, Stage::Planned, Stage::Planned]);
+    let ids: Vec<String> = done
+        .iter()
+        .skip(1)
+        .filter_map(|done| match done {
+            Done::Outcome(outcome) => outcome.subject.resource.as_ref().map(|key| key.id.clone()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(ids, ["several-1", "several-2"]);
+
+    // The one that is meant.
+    let only = match &done[2] {
+        Done::Outcome(outcome) => outcome.subject.resource.clone(),
+        other => panic!("{other:?}"),
+    };
+    let mut request = world.request(Verb::Plan, clicked("e-2"), "e-2", finding_of("S3.14", &things[..2]));
+    request.only_resource = only;
+    assert_eq!(world.engine.handle(&request).await.len(), 1);
+
+    // Of the partition of another, and of no kind that it could fix.
+    let mut finding = finding_of("S3.14", &things[..1]);
+    finding.resources[0].partition = Some("aws-cn".to_owned());
+    let done = world.one(world.request(Verb::Plan, clicked("e-3"), "e-3", finding)).await;
+    assert!(reason(&done).contains("partition `aws-cn` in a resource"), "{done:?}");
+    let none = finding_of("S3.14", &things[3..4]);
+    let done = world.one(world.request(Verb::Plan, clicked("e-4"), "e-4", none)).await;
+    assert!(reason(&done).contains("names no AwsTestThing"), "{done:?}");
+}
+
+/// AWS sends at most 32 resources. Of more, that many are handled, and it is said.
+#[tokio::test(start_paused = true)]
+async fn of_too_many_resources_the_first_are_handled() {
+    let world = World::new("many", RULES);
+    for (number, expected) in [(32, 32), (33, 33), (40, 33)] {
+        let first = arn("many-0");
+        let mut finding = finding_of("S3.14", &[("AwsTestThing", first.as_str())]);
+        // More than the decoder lets through.
+        for number in 1..number {
+            let mut another = finding.resources[0].clone();
+            another.id = arn(&format!("many-{number}"));
+            finding.resources.push(another);
+        }
+        let request = world.request(Verb::Plan, clicked("e-1"), "e-1", finding);
+        let done = world.engine.handle(&request).await;
+        assert_eq!(done.len(), expected);
+        let planned = done.iter().filter(|done| stage(done) == Stage::Planned).count();
+        assert_eq!(planned, 32);
+        assert_eq!(reason(&done[0]).contains("32 are handled"), number > 32);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_in_vain_learns_why_and_nobody_else() {
+    let world = World::new("in-vain", RULES);
+    let thing = arn("in-vain");
+    let of = |control: &str| finding_of(control, &[("AwsTestThing", &thing)]);
+    for (control, why) in
+        [("S3.5", "no rule is for S3.5"), ("EC2.12", "EC2.12 is not supported: no remediator serves it")]
+    {
+        let done = world.one(world.request(Verb::Fix, clicked("e-1"), "e-1", of(control))).await;
+        assert_eq!((stage(&done), reason(&done).as_str()), (Stage::Refused, why));
+        let automatic = Asker::Automatic { event: "e-2".to_owned() };
+        let done = world.one(world.request(Verb::Fix, automatic, "e-2", of(control))).await;
+        assert!(matches!(done, Done::Unwanted(_)), "{done:?}");
+    }
+    for (rule, why) in
+        [("turn-on", "rule `turn-on` is not for this finding"), ("gone", "there is no rule `gone`")]
+    {
+        let mut request = world.request(Verb::Fix, clicked("e-3"), "e-3", of("S3.5"));
+        request.only_rule = Some(rule.to_owned());
+        let done = world.one(request).await;
+        assert!(reason(&done).contains(why), "{done:?}");
+    }
+    let mut request = world.request(Verb::Fix, clicked("e-4"), "e-4", of("S3.14"));
+    request.only_rule = Some("turn-on".to_owned());
+    request.listed = false;
+    let Done::Outcome(fixed) = world.one(request).await else { panic!("no outcome") };
+    assert_eq!((fixed.stage, fixed.subject.mode), (Stage::Verified, Mode::Apply));
+    assert!(fixed.subject.finding.unwrap().unlisted);
+    let planned = world.clicked(Verb::Plan, "e-5").await;
+    let Done::Outcome(planned) = planned else { panic!("{planned:?}") };
+    assert_eq!(planned.subject.mode, Mode::Plan);
+    assert!(!planned.subject.finding.unwrap().unlisted);
+}
+
+/// What was undone is not undone again, whoever has turned it on since.
+#[tokio::test(start_paused = true)]
+async fn an_undo_is_for_a_change_that_is_not_yet_undone() {
+    let world = World::new("undone-once", RULES);
+    assert_eq!(stage(&world.imported("e-1").await), Stage::Verified);
+    assert_eq!(stage(&world.clicked(Verb::Undo, "e-2").await), Stage::Undone);
+    world.thing(|thing| thing.on = true);
+    let again = world.clicked(Verb::Undo, "e-3").await;
+    assert_eq!(stage(&again), Stage::Skipped);
+    assert!(reason(&again).starts_with("nothing to undo"), "{}", reason(&again));
+    assert!(world.thing(|thing| thing.on));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_dismissed_is_said_as_it_was() {
+    let world = World::new("dismissed", RULES);
+    let dismissed = Dismissed {
+        finding: None,
+        event: "e-1",
+        asked_by: clicked("e-1"),
+        verb: Verb::Fix,
+        account: "123456789012",
+        region: "eu-west-1",
+        stage: Stage::Skipped,
+        why: "a sample",
+    };
+    let done = world.engine.dismiss(&dismissed).await;
+    assert_eq!((stage(&done), reason(&done).as_str()), (Stage::Skipped, "a sample"));
+    let Done::Outcome(outcome) = &done else { panic!("{done:?}") };
+    let commit = told(outcome).unwrap();
+    let [Op::Put { body, expires, .. }] = commit.ops.as_slice() else { panic!("{commit:?}") };
+    assert_eq!(body["reported"], true);
+    let days = expires.unwrap().duration_since(outcome.time).as_hours() / 24;
+    assert_eq!(days, 45);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_keeps_its_kind() {
+    let world = World::new("kinds", RULES);
+    world.thing(|thing| thing.reading_fails = Some(Error::new(ErrorKind::Denied, "AccessDenied: no")));
+    let done = world.clicked(Verb::Fix, "e-1").await;
+    let Done::Outcome(outcome) = done else { panic!("{done:?}") };
+    assert_eq!((outcome.stage, outcome.error), (Stage::Denied, Some(ErrorKind::Denied)));
 }

@@ -504,3 +504,24 @@ pub fn reason(done: &Done) -> String {
         Done::Retry { why, .. } => why.clone(),
     }
 }
+
+/// A finding that names these resources, as its type and id.
+pub fn finding_of(control: &str, resources: &[(&str, &str)]) -> Finding {
+    let mut json = asff("", "f-1", "FAILED", "NEW");
+    json["Compliance"]["SecurityControlId"] = json!(control);
+    json["GeneratorId"] = json!(format!("security-control/{control}"));
+    json["Id"] = json!(json["Id"].as_str().unwrap().replace("S3.14", control));
+    json["Resources"] = resources
+        .iter()
+        .map(|(kind, id)| json!({ "Type": kind, "Id": id, "Partition": "aws", "Region": "eu-west-1" }))
+        .collect();
+    match redress_router::event::decode_many(json.to_string().as_bytes()).unwrap().remove(0) {
+        redress_router::event::Decoded::Finding(finding) => *finding,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The ARN of a thing.
+pub fn arn(thing: &str) -> String {
+    format!("arn:aws:test:eu-west-1:123456789012:thing/{thing}")
+}

@@ -1,0 +1,368 @@
+//! What IAM lets a run do, enforced by ministack, for every remediator there is: its policy is enough, each action of
+//! it is needed, and the session of one resource is none for its neighbour.
+//!
+//! Not here: `s3.block_account_public_access`, since ministack has no S3 Control, and `s3.require_tls`, since ministack
+//! speaks plain HTTP and enforces the very policy that the fix makes.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use redress_remediators::{
+    Access, BoxFuture, Connection, Erased, Error, Key, LastSeen, On, REGISTRY, find, policy,
+};
+use redress_router::{
+    audit::{Asker, Stage, Verb},
+    aws::{Accounts, MemberRole},
+    budget::Budget,
+    engine::{Activity, Connect, ControlParams, Done, Engine, Purpose, Request, Settings, told},
+    event::{Decoded, decode_many},
+    rules::{Mode, RuleSet},
+    store::memory::Memory,
+};
+use redress_sandbox::scenarios::{Case, Expect, Place, SCENARIOS, Scenarios};
+use redress_tests::{
+    applier::Applier,
+    background,
+    deployment::sdk_config,
+    ministack::{Ministack, Options},
+};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+const ACCOUNT: &str = "123456789012";
+const REGION: &str = "eu-west-1";
+const ROLE: &str = "redress-remediator";
+
+/// What ministack can't show; see above.
+const NOT_HERE: [&str; 2] = ["s3.block_account_public_access", "s3.require_tls"];
+
+/// Actions without which ministack lets everything through: a pool's tags are not read here (see below), and tags
+/// travel with the rules that they are for.
+const NOT_ENFORCED: [(&str, &str); 2] =
+    [("cognito.disable_user", "cognito-idp:ListTagsForResource"), ("ec2.restrict_ingress", "ec2:CreateTags")];
+
+/// Whose way back ministack can't show: it asks for `AllocateAddress` on no address at all, and AWS on those that it
+/// gives.
+const NO_WAY_BACK: [&str; 1] = ["ec2.release_address"];
+
+/// Remediators that may write to more than the one resource, as their declared actions say: to all users of a pool; to
+/// whatever addresses AWS gives (the way back of a released one); to any rule, of the one security group; to the
+/// settings of the account.
+const NOT_TOLD_APART: [&str; 4] =
+    ["cognito.disable_user", "ec2.release_address", "ec2.restrict_ingress", "s3.block_account_public_access"];
+
+struct Seen;
+
+impl Activity for Seen {
+    fn last<'a>(&'a self, _: &'a Key) -> BoxFuture<'a, Result<Option<LastSeen>, Error>> {
+        let since = Timestamp::now() - SignedDuration::from_hours(24 * 200);
+        let since = since.round(jiff::Unit::Hour).unwrap();
+        let seen = LastSeen { since, signed_in: true, warned: None, in_doubt: None };
+        Box::pin(async move { Ok(Some(seen)) })
+    }
+
+    fn disabled<'a>(&'a self, _: &'a Key, _: &'a LastSeen, _: &'a str) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async { Ok(true) })
+    }
+
+    fn restored<'a>(&'a self, _: &'a Key, _: Timestamp) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// The way into the account; where `instead` is set, with the session of that resource.
+struct Sessions {
+    accounts: Accounts,
+    instead: Mutex<Option<Key>>,
+}
+
+impl Connect for Sessions {
+    fn connect<'a>(&'a self, to: &'a Purpose<'a>) -> BoxFuture<'a, Result<Connection, Error>> {
+        Box::pin(async move {
+            let instead = self.instead.lock().unwrap().clone();
+            let key = instead.as_ref().unwrap_or(to.key);
+            self.accounts.connect(&Purpose { key, ..*to }).await
+        })
+    }
+
+    fn control_params<'a>(
+        &'a self,
+        _: &'a Connection,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<Option<ControlParams>, Error>> {
+        Box::pin(async { Ok(Some(ControlParams::new())) })
+    }
+}
+
+struct World {
+    ministack: Ministack,
+    applier: Arc<Applier>,
+    sessions: Arc<Sessions>,
+    made: AtomicUsize,
+}
+
+/// A resource of a case, and what is asked of it.
+struct Subject<'w> {
+    world: &'w World,
+    scenarios: &'static Scenarios,
+    case: &'static Case,
+    place: Place,
+    id: String,
+    engine: Engine,
+}
+
+impl World {
+    async fn new() -> Self {
+        let ministack = Options::default().auth().account(ACCOUNT).region(REGION).start().await.unwrap();
+        let aws = sdk_config(ministack.url(), ACCOUNT);
+        let url = ministack.url().to_owned();
+        let applier = background::blocking(move || Applier::start(&url, &url, REGION, &[("aws", ACCOUNT)]));
+        let applier = Arc::new(applier.await.unwrap());
+        let role = MemberRole { name: ROLE.to_owned(), external_id: None };
+        let accounts = Accounts::new(aws, Some(role));
+        let sessions = Arc::new(Sessions { accounts, instead: Mutex::default() });
+        let world = Self { ministack, applier, sessions, made: AtomicUsize::new(0) };
+        let trust = json!({
+            "Version": "2012-10-17",
+            "Statement": [{
+                "Effect": "Allow",
+                "Principal": { "AWS": format!("arn:aws:iam::{ACCOUNT}:root") },
+                "Action": "sts:AssumeRole",
+            }],
+        });
+        world
+            .iam("create_role", json!({ "RoleName": ROLE, "AssumeRolePolicyDocument": trust.to_string() }))
+            .await;
+        world
+    }
+
+    async fn iam(&self, operation: &'static str, arguments: Value) {
+        let applier = Arc::clone(&self.applier);
+        let call = background::blocking(move || applier.call(ACCOUNT, "iam", operation, &arguments));
+        call.await.unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// What the role holds from now on.
+    async fn role(&self, document: &Value) {
+        let put = json!({ "RoleName": ROLE, "PolicyName": "all", "PolicyDocument": document.to_string() });
+        self.iam("put_role_policy", put).await;
+    }
+
+    async fn subject(&self, scenarios: &'static Scenarios, case: &'static Case) -> Subject<'_> {
+        let number = self.made.fetch_add(1, Ordering::SeqCst);
+        let place = Place {
+            config: sdk_config(self.ministack.url(), ACCOUNT),
+            account: ACCOUNT.to_owned(),
+            region: REGION.to_owned(),
+            name: format!("case-{number}"),
+        };
+        let id = (case.make)(&place).await.unwrap_or_else(|error| {
+            panic!("{} {}: {:?}", scenarios.remediator, case.name, std::error::Error::source(&error))
+        });
+        let memory = Arc::new(Memory::default());
+        let mut rules = scenarios.rules(case);
+        // Of a pool's tags, ministack asks for leave on no pool at all, which a session policy never gives.
+        if scenarios.remediator.starts_with("cognito.") {
+            rules.push_str("    exempt_by: [file]\n");
+        }
+        let engine = Engine {
+            registry: REGISTRY,
+            rules: RuleSet::parse(&[("rules.yaml", &rules)], None, REGISTRY).unwrap(),
+            store: memory.clone(),
+            connect: self.sessions.clone(),
+            activity: Some(Arc::new(Seen)),
+            budget: Arc::new(Budget::new(memory, Arc::new(Timestamp::now))),
+            settings: Settings {
+                ceiling: Mode::Apply,
+                settle: Duration::from_secs(1),
+                sign_in_window: Duration::ZERO,
+                ..Settings::default()
+            },
+            clock: Arc::new(Timestamp::now),
+        };
+        Subject { world: self, scenarios, case, place, id, engine }
+    }
+}
+
+impl Subject<'_> {
+    async fn look(&self) -> Value {
+        (self.scenarios.look)(&self.place, &self.id).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    async fn ask(&self, verb: Verb) -> (Stage, String) {
+        let finding = self.scenarios.finding(self.case, &self.place, &self.id).to_string();
+        let Decoded::Finding(finding) = decode_many(finding.as_bytes()).unwrap().remove(0) else {
+            panic!("no finding")
+        };
+        let request = Request {
+            finding: *finding,
+            verb,
+            asked_by: Asker::Cli { caller: "tester".to_owned() },
+            event: format!("{verb:?}"),
+            only_rule: None,
+            only_resource: None,
+            agreed: None,
+            deadline: Instant::now() + Duration::from_secs(60),
+            dry_run: false,
+            record: true,
+            listed: true,
+        };
+        match self.engine.handle(&request).await.remove(0) {
+            Done::Outcome(outcome) => {
+                if let Some(commit) = told(&outcome) {
+                    self.engine.store.commit(&commit).await.unwrap();
+                }
+                (outcome.stage, outcome.reason.clone().unwrap_or_default())
+            }
+            Done::Retry { why, .. } => (Stage::Intent, why),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The key of this resource, as a run has it.
+    async fn key(&self) -> Key {
+        self.world.role(&everything(self.scenarios)).await;
+        self.ask(Verb::Plan).await;
+        let runs = self.engine.store.runs(redress_router::store::Index::Account(ACCOUNT), 1).await.unwrap();
+        let lines = self.engine.store.run(&runs[0].run).await.unwrap();
+        let record: Value = serde_json::from_str(&lines[0]).unwrap();
+        record["resource"].as_str().unwrap().parse().unwrap()
+    }
+}
+
+fn remediator(scenarios: &Scenarios) -> &'static dyn Erased {
+    find(scenarios.remediator).unwrap()
+}
+
+/// The remediator's share of the member role's policy.
+fn share(scenarios: &Scenarios, access: Access) -> Value {
+    let remediator = remediator(scenarios);
+    policy(remediator, access, &Key::any("aws", ACCOUNT, remediator.kind().asff))
+}
+
+fn everything(scenarios: &Scenarios) -> Value {
+    share(scenarios, Access::Undo)
+}
+
+fn without(document: &Value, action: &str) -> Value {
+    let mut document = document.clone();
+    let statements = document["Statement"].as_array_mut().unwrap();
+    for statement in statements.iter_mut() {
+        statement["Action"].as_array_mut().unwrap().retain(|one| one != action);
+    }
+    statements.retain(|statement| statement["Action"] != json!([]));
+    document
+}
+
+/// How far ministack can show a remediator.
+fn access(name: &str) -> Access {
+    if NO_WAY_BACK.contains(&name) { Access::Apply } else { Access::Undo }
+}
+
+/// Everybody but those that ministack can't show.
+fn here() -> impl Iterator<Item = &'static Scenarios> {
+    SCENARIOS.iter().copied().filter(|scenarios| !NOT_HERE.contains(&scenarios.remediator))
+}
+
+fn changing(scenarios: &'static Scenarios) -> impl Iterator<Item = &'static Case> {
+    scenarios.cases.iter().filter(|case| case.expect.changes())
+}
+
+#[tokio::test]
+async fn each_policy_is_enough_and_no_action_of_it_is_spare() {
+    let world = World::new().await;
+    let mut spare = Vec::new();
+    for scenarios in here() {
+        let name = scenarios.remediator;
+        for case in changing(scenarios) {
+            let what = format!("{name}, {} {}", case.control, case.name);
+            let subject = world.subject(scenarios, case).await;
+            let before = subject.look().await;
+            world.role(&share(scenarios, Access::Plan)).await;
+            let planned = subject.ask(Verb::Plan).await;
+            assert_eq!(planned.0, Stage::Planned, "{what}: {planned:?}");
+            let fixed = subject.ask(Verb::Fix).await;
+            assert_eq!(fixed.0, Stage::Denied, "{what}, with reads alone: {fixed:?}");
+            assert_eq!(subject.look().await, before, "{what}");
+            world.role(&everything(scenarios)).await;
+            let fixed = subject.ask(Verb::Fix).await;
+            assert_eq!(fixed.0, Stage::Verified, "{what}: {fixed:?}");
+            if NO_WAY_BACK.contains(&name) {
+                continue;
+            }
+            let undone = subject.ask(Verb::Undo).await;
+            assert_eq!(undone.0, Stage::Undone, "{what}: {undone:?}");
+            let back = match case.expect {
+                Expect::FixedOneWay(text) => serde_json::from_str(text).unwrap(),
+                _ => before,
+            };
+            assert_eq!(subject.look().await, back, "{what}");
+        }
+        let actions: BTreeSet<&str> =
+            remediator(scenarios).actions(access(name)).iter().map(|action| action.iam).collect();
+        for action in actions {
+            world.role(&without(&everything(scenarios), action)).await;
+            let mut missed = false;
+            for case in changing(scenarios) {
+                let subject = world.subject(scenarios, case).await;
+                let before = subject.look().await;
+                let fixed = subject.ask(Verb::Fix).await;
+                let undone =
+                    if fixed.0 == Stage::Verified { Some(subject.ask(Verb::Undo).await) } else { None };
+                match (fixed.0, undone.as_ref().map(|undone| undone.0)) {
+                    (Stage::Verified, None | Some(Stage::Undone)) => continue,
+                    (Stage::Denied, None) => assert_eq!(subject.look().await, before, "{name} {action}"),
+                    // The way back is denied; or of two writes the second, and the run stays open until it is settled.
+                    (Stage::Verified, Some(Stage::Denied)) | (Stage::Intent, None) => {}
+                    other => panic!("{name} without {action}: {other:?}, {fixed:?}, {undone:?}"),
+                }
+                missed = true;
+                break;
+            }
+            if !missed {
+                spare.push((name, action));
+            }
+        }
+    }
+    assert_eq!(spare, NOT_ENFORCED);
+}
+
+/// Nobody joins that list unnoticed.
+#[test]
+fn what_iam_cannot_tell_apart_is_known() {
+    let wide = |remediator: &&&dyn Erased| {
+        let spec = remediator.spec();
+        let mut actions = spec.writes.iter().chain(spec.undo);
+        // What is made anew has no name yet, and is named by what made it.
+        actions.any(|action| !matches!(action.on, On::Resource | On::Created(..)))
+    };
+    let names: Vec<&str> = REGISTRY.iter().filter(wide).map(|remediator| remediator.spec().name).collect();
+    assert_eq!(names, NOT_TOLD_APART);
+}
+
+#[tokio::test]
+async fn a_session_is_none_for_the_neighbour() {
+    let world = World::new().await;
+    for scenarios in here() {
+        let name = scenarios.remediator;
+        let case = changing(scenarios).next().unwrap();
+        let neighbour = world.subject(scenarios, case).await.key().await;
+        let subject = world.subject(scenarios, case).await;
+        let before = subject.look().await;
+        *world.sessions.instead.lock().unwrap() = Some(neighbour);
+        let fixed = subject.ask(Verb::Fix).await;
+        *world.sessions.instead.lock().unwrap() = None;
+        assert_eq!(fixed.0, Stage::Denied, "{name}: {}", fixed.1);
+        assert_eq!(subject.look().await, before, "{name}");
+        let fixed = subject.ask(Verb::Fix).await;
+        assert_eq!(fixed.0, Stage::Verified, "{name}: {}", fixed.1);
+    }
+}
