@@ -262,6 +262,16 @@ pub(crate) struct History {
     /// At most so many runs, newest first
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) limit: u16,
+    /// Check every record of these runs (without a choice, of all that are kept), and show only what is wrong
+    #[arg(long, conflicts_with = "limit")]
+    pub(crate) verify: bool,
+    /// With --verify: a second copy to check against: the dispatcher's log, exported; objects of the archive; a copy
+    /// of `audit.jsonl`; or a folder of these
+    #[arg(long, value_name = "PATH", requires = "verify")]
+    pub(crate) against: Option<PathBuf>,
+    /// With --against: for how many days the deployment keeps records
+    #[arg(long, value_name = "DAYS", requires = "against", default_value_t = 400, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) retention: u16,
 }
 
 #[derive(Debug, Args)]

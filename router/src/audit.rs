@@ -4,6 +4,9 @@
 //! last. A record's JSON ends in its own hash, taken over everything before it, so that a chain can be
 //! checked from the stored text alone, whatever fields a later version adds.
 
+pub mod check;
+pub mod copy;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -250,6 +253,16 @@ pub struct Sealed {
 const HASH_FIELD: &str = ",\"hash\":\"";
 
 impl Record {
+    /// When its run began: by the run's id, else the record's own time.
+    pub fn started(&self) -> Timestamp {
+        uuid::Uuid::parse_str(&self.run)
+            .ok()
+            .filter(|run| run.get_version_num() == 7)
+            .and_then(|run| i64::try_from(run.get_timestamp()?.to_unix().0).ok())
+            .and_then(|second| Timestamp::from_second(second).ok())
+            .unwrap_or(self.time)
+    }
+
     /// Closes the record.
     ///
     /// # Errors

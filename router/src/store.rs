@@ -12,10 +12,10 @@ pub mod memory;
 use std::{collections::HashMap, sync::Arc};
 
 use jiff::Timestamp;
-use redress_remediators::{BoxFuture, Error};
+use redress_remediators::{BoxFuture, Error, ErrorKind};
 use serde_json::Value;
 
-use crate::audit::{Record, Sealed, Stage};
+use crate::audit::{Record, Sealed, Stage, check::Row};
 
 /// Where a store takes the time from, to tell which items have expired.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -164,6 +164,12 @@ pub trait Store: Send + Sync {
 
     /// All state items whose key starts with `prefix`, in no order. For recovery and the command line; not for a run.
     fn scan<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<(String, Item)>, Error>>;
+
+    /// All that the records' part holds, as it stands there, damaged things included. To verify it whole.
+    fn rows(&self) -> BoxFuture<'_, Result<Vec<Row>, Error>> {
+        let why = format!("{} can't list all of its records", self.name());
+        Box::pin(async { Err(Error::new(ErrorKind::Invalid, why)) })
+    }
 
     /// What to call it in messages, such as a file's path or a table's name.
     fn name(&self) -> String;

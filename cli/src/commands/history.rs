@@ -1,5 +1,7 @@
 //! `redress history`: what was done, and whether the records are whole.
 
+mod verify;
+
 use std::io::Write as _;
 
 use redress_router::{
@@ -41,6 +43,9 @@ impl Told {
 }
 
 pub(crate) async fn run(global: &Global, args: &History, around: &mut Surroundings) -> Result<Exit> {
+    if args.verify {
+        return verify::run(global, args, around).await;
+    }
     let paint = paint(global, around);
     // Records in a folder can be read without AWS, unless the caller's account or Region is needed.
     let named = args.run.is_some() || args.finding.is_some() || args.account.is_some();

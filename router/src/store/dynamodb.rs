@@ -42,7 +42,11 @@ use redress_remediators::{BoxFuture, Error, ErrorKind};
 use serde_json::{Value, json};
 
 use super::{Clock, Commit, CommitError, Expect, Index, Item, Op, RunRef, Store};
-use crate::audit::{Record, Sealed, sha256};
+use crate::audit::{
+    Record, Sealed,
+    check::{Content, Row},
+    open, sha256,
+};
 
 /// The longest line that is stored as it is, in bytes: a person who looks at the table can read it.
 const LONGEST_PLAIN_LINE: usize = 32 * 1024;
@@ -337,26 +341,14 @@ impl DynamoDb {
         if record.last {
             // Nine digits after the second, always: the order of texts is the order of times.
             let sk = format!("{:.9}#{}", record.time, bounded(&record.run));
-            let finding = subject.finding.as_ref();
-            let keys = [
-                resource.as_ref().map(|key| key_of_index(Index::Resource(key))),
-                finding.map(|finding| key_of_index(Index::Finding(&finding.id))),
-                Some(key_of_index(Index::Account(&subject.account))),
-            ];
-            items.extend(keys.into_iter().flatten().map(|pk| described(pk, sk.clone())));
+            items.extend(found_by(record).into_iter().map(|pk| described(pk, sk.clone())));
         }
         Ok(items)
     }
 
     /// Counted from the start of the run, so that its records go together.
     fn expires(&self, record: &Record) -> Timestamp {
-        let start = uuid::Uuid::parse_str(&record.run)
-            .ok()
-            .filter(|run| run.get_version_num() == 7)
-            .and_then(|run| i64::try_from(run.get_timestamp()?.to_unix().0).ok())
-            .and_then(|second| Timestamp::from_second(second).ok())
-            .unwrap_or(record.time);
-        start.checked_add(self.retention).unwrap_or(Timestamp::MAX)
+        record.started().checked_add(self.retention).unwrap_or(Timestamp::MAX)
     }
 
     /// One conditional put. The SDK repeats it when an answer is lost, and is then told that its own item is in
@@ -515,6 +507,56 @@ impl DynamoDb {
             items.extend(state_item(&item.map_err(|error| failed(&self.state, error))?, now)?);
         }
         Ok(items)
+    }
+
+    async fn all_rows(&self) -> Result<Vec<Row>, Error> {
+        let mut found =
+            self.client.scan().table_name(&self.audit).consistent_read(true).into_paginator().items().send();
+        let now = self.now();
+        let mut rows = Vec::new();
+        let mut entries = HashSet::new();
+        let mut ended = Vec::new();
+        while let Some(item) = found.next().await {
+            let item = item.map_err(|error| failed(&self.audit, error))?;
+            if !is_alive(&item, now) {
+                continue;
+            }
+            let [pk, sk] = ["pk", "sk"].map(|name| string(&item, name).unwrap_or_default());
+            let place = format!("item `{pk}` `{sk}`");
+            let content = if let Some(run) = pk.strip_prefix("run#") {
+                // The key is what an item is found by; its other attributes are never believed.
+                let seq = sk.parse().unwrap_or_default();
+                match self.line(&item) {
+                    Ok(line) => {
+                        if let Ok((record, _)) = open(&line)
+                            && record.last
+                        {
+                            ended.push(record);
+                        }
+                        Content::Record { line, key: Some((run.to_owned(), seq)) }
+                    }
+                    Err(error) => {
+                        Content::Wrong { run: Some(run.to_owned()), seq: Some(seq), why: error.message }
+                    }
+                }
+            } else if let Some((_, run)) = sk.split_once('#') {
+                entries.insert((pk.to_owned(), run.to_owned()));
+                Content::Entry { run: run.to_owned() }
+            } else {
+                Content::Wrong { run: None, seq: None, why: "it is nothing that is stored here".to_owned() }
+            };
+            rows.push(Row { place, content });
+        }
+        for record in ended {
+            for pk in found_by(&record) {
+                if !entries.contains(&(pk.clone(), record.run.clone())) {
+                    let why = "it is missing, and the run is not listed there".to_owned();
+                    let content = Content::Wrong { run: Some(record.run.clone()), seq: None, why };
+                    rows.push(Row { place: format!("the entry under `{pk}`"), content });
+                }
+            }
+        }
+        Ok(rows)
     }
 
     fn now(&self) -> i64 {
@@ -680,6 +722,19 @@ fn is_alive(item: &Attributes, now: i64) -> bool {
     integer(item, "expires").is_none_or(|expires| expires > i128::from(now))
 }
 
+/// The partition keys under which a run that has ended is listed.
+fn found_by(last: &Record) -> Vec<String> {
+    let subject = &last.subject;
+    let resource = subject.resource.as_ref().map(ToString::to_string);
+    let finding = subject.finding.as_ref();
+    let keys = [
+        resource.as_ref().map(|key| key_of_index(Index::Resource(key))),
+        finding.map(|finding| key_of_index(Index::Finding(&finding.id))),
+        Some(key_of_index(Index::Account(&subject.account))),
+    ];
+    keys.into_iter().flatten().collect()
+}
+
 /// A state item with its key; `None` where it has expired.
 fn state_item(item: &Attributes, now: i64) -> Result<Option<(String, Item)>, Error> {
     if !is_alive(item, now) {
@@ -766,6 +821,10 @@ impl Store for DynamoDb {
 
     fn scan<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<(String, Item)>, Error>> {
         Box::pin(self.scan_all(prefix))
+    }
+
+    fn rows(&self) -> BoxFuture<'_, Result<Vec<Row>, Error>> {
+        Box::pin(self.all_rows())
     }
 
     fn name(&self) -> String {

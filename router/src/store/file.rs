@@ -35,7 +35,10 @@ use super::{
     Clock, Commit, CommitError, Index, Item, RunRef, Store,
     memory::{Changes, State, Tables},
 };
-use crate::audit::Record;
+use crate::audit::{
+    Record,
+    check::{Content, Row},
+};
 
 /// The version of `state.json` that this program writes, and the only one that it reads.
 const VERSION: u32 = 1;
@@ -289,6 +292,35 @@ fn read_records(path: &Path) -> Result<Vec<(Record, String)>, Error> {
     Ok(records)
 }
 
+/// What the records of a directory are, line by line, damaged ones included: also where [`File::open`] fails for
+/// their sake. The directory is not written to.
+///
+/// # Errors
+/// Where they can't be read.
+pub fn rows(dir: &Path) -> Result<Vec<Row>, Error> {
+    // Where the directory is a copy that nobody may write to, nobody writes to it meanwhile.
+    let lock = fs::OpenOptions::new().read(true).write(true).open(dir.join("lock"));
+    if let Ok(lock) = &lock {
+        lock.lock().map_err(|error| failed(dir, &error))?;
+    }
+    let path = dir.join("audit.jsonl");
+    let content = match fs::read(&path) {
+        Ok(content) => content,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(&path, &error)),
+    };
+    let row = |(number, line): (usize, &[u8])| {
+        let wrong = |why: &str| Content::Wrong { run: None, seq: None, why: why.to_owned() };
+        let content = match line.strip_suffix(b"\n").map(std::str::from_utf8) {
+            None => wrong("it is cut off"),
+            Some(Err(_)) => wrong("it is no text"),
+            Some(Ok(line)) => Content::Record { line: line.to_owned(), key: None },
+        };
+        Row { place: format!("audit.jsonl: line {number}"), content }
+    };
+    Ok((1..).zip(content.split_inclusive(|byte| *byte == b'\n')).map(row).collect())
+}
+
 fn damaged(path: &Path, error: &serde_json::Error) -> Error {
     Error::new(ErrorKind::Invalid, format!("{}: {error}", path.display()))
 }
@@ -324,6 +356,10 @@ impl Store for File {
 
     fn scan<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<(String, Item)>, Error>> {
         Box::pin(async move { self.locked(|seen| Ok(seen.tables.scan(prefix, (self.clock)()))) })
+    }
+
+    fn rows(&self) -> BoxFuture<'_, Result<Vec<Row>, Error>> {
+        Box::pin(async move { rows(&self.dir) })
     }
 
     fn name(&self) -> String {
