@@ -232,4 +232,14 @@ async fn a_deployments_table_is_verified_as_well() {
         dynamodb.put_item().table_name("theirs-audit").set_item(Some(item)).send().await.unwrap();
     }
     assert_eq!(verify().await.exit, Exit::Done);
+
+    // The lists still name a run whose records are all gone: `history` itself must not call it whole.
+    let items = dynamodb.scan().table_name("theirs-audit").send().await.unwrap().items.unwrap();
+    for item in items.iter().filter(|item| item["pk"].as_s().unwrap().starts_with("run#")) {
+        let delete = dynamodb.delete_item().table_name("theirs-audit");
+        delete.key("pk", item["pk"].clone()).key("sk", item["sk"].clone()).send().await.unwrap();
+    }
+    let shown = world.command(&[&["history"], &at[..]].concat()).await;
+    assert_eq!(shown.exit, Exit::Failed, "{}", shown.out);
+    assert!(shown.out.contains("its records are gone"), "{}", shown.out);
 }

@@ -316,6 +316,9 @@ pub fn verify_run<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<Vec<Re
     let mut ended = false;
     for (number, (record, hash)) in (1u32..).zip(&records) {
         let run = &record.run;
+        if record.seq < number && record.seq > 0 {
+            return Err(Broken(format!("run {run}: record {} is there more than once", record.seq)));
+        }
         if record.seq != number {
             return Err(Broken(format!("run {run}: record {number} is missing")));
         }
@@ -416,6 +419,8 @@ pub(crate) mod tests {
         reversed.reverse();
         assert!(verify(&reversed).is_ok(), "stores may return them in any order");
         assert!(verify(&lines[1..]).unwrap_err().0.contains("record 1 is missing"));
+        let twice = [&lines[..], &lines[..1]].concat();
+        assert!(verify(&twice).unwrap_err().0.contains("record 1 is there more than once"));
         let altered = vec![lines[0].replace("never", "enabled"), lines[1].clone()];
         assert!(verify(&altered).unwrap_err().0.contains("altered"));
         let mut other = record("r", 1, Stage::Intent, "", false);

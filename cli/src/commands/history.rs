@@ -88,7 +88,11 @@ pub(crate) async fn run(global: &Global, args: &History, around: &mut Surroundin
     }
     let mut told = Vec::new();
     for run in &runs {
-        told.push(Told::read(&*store, run).await?);
+        let mut one = Told::read(&*store, run).await?;
+        if args.run.is_none() && one.records.as_ref().is_ok_and(Vec::is_empty) {
+            one.records = Err("it is listed, and its records are gone".to_owned());
+        }
+        told.push(one);
     }
     if let (Some(run), Some(Ok(records))) = (&args.run, told.first().map(|told| &told.records))
         && records.is_empty()
