@@ -890,4 +890,59 @@ mod tests {
         );
         assert_eq!(glance(&events["action-one.json"], &none), Glance::Keep);
     }
+
+    #[test]
+    fn an_envelope_out_of_bounds_is_no_event() {
+        let bytes = corpus("").remove("imported-note-and-fields.json").unwrap();
+        let event: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        let with_id = |id: &str| {
+            let mut event = event.clone();
+            event["id"] = id.into();
+            decode(event.to_string().as_bytes())
+        };
+        assert!(with_id(&"e".repeat(256)).is_ok());
+        for id in [String::new(), "e".repeat(257), "e\n".to_owned()] {
+            let invalid = with_id(&id).unwrap_err().to_string();
+            assert!(invalid.contains("not the id of an event"), "{invalid}");
+        }
+    }
+
+    #[test]
+    fn nothing_but_the_arn_of_a_custom_action_is_one() {
+        let bytes = corpus("").remove("action-one.json").unwrap();
+        let event: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        let asked = |arn: &str| {
+            let mut event = event.clone();
+            event["resources"][0] = arn.into();
+            decode(event.to_string().as_bytes())
+        };
+        assert!(asked("arn:aws:securityhub:eu-west-1:123456789012:action/custom/RedressFix").is_ok());
+        for other in [
+            "arn:aws:securityhub:eu-west-1:123456789012:hub/default",
+            "arn:aws:securityhub:eu-west-1:123456789012:action/custom/Redress\u{1b}[2J",
+            "arn:aws:s3:::action/custom/RedressFix",
+        ] {
+            assert!(asked(other).is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn one_mark_of_asff_is_enough_to_read_it_as_that() {
+        for mark in ["ProductArn", "AwsAccountId", "SchemaVersion"] {
+            let decoded = decode_many(format!(r#"{{"{mark}":"x"}}"#).as_bytes()).unwrap();
+            let [Decoded::Invalid(invalid)] = decoded.as_slice() else { panic!("{decoded:?}") };
+            assert!(!invalid.to_string().contains("neither"), "{mark}: {invalid}");
+        }
+        let decoded = decode_many(b"{\"Mark\":1}").unwrap();
+        assert!(
+            matches!(decoded.as_slice(), [Decoded::Invalid(invalid)] if invalid.to_string().contains("neither"))
+        );
+    }
+
+    #[test]
+    fn a_message_of_our_own_may_be_four_times_as_long() {
+        assert_eq!(printable(&"x".repeat(640)), "x".repeat(640));
+        assert!(printable(&"x".repeat(641)).chars().count() <= 641);
+        assert_ne!(printable(&"x".repeat(700)), "x".repeat(700));
+    }
 }

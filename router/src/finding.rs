@@ -476,3 +476,74 @@ impl<'a> Arn<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_states_of_both_formats_are_read() {
+        use Compliance as C;
+        for (status, expected) in [
+            (Some("PASSED"), C::Passed),
+            (Some("WARNING"), C::Warning),
+            (Some("FAILED"), C::Failed),
+            (Some("NOT_AVAILABLE"), C::NotAvailable),
+            (Some("failed"), C::Unknown),
+            (None, C::Unknown),
+        ] {
+            assert_eq!(C::from_asff(status), expected, "{status:?}");
+        }
+        for (id, word, expected) in [
+            (Some(1), Some("Pass"), C::Passed),
+            (Some(2), Some("Warning"), C::Warning),
+            (Some(3), Some("FAIL"), C::Failed),
+            (Some(3), None, C::Failed),
+            (Some(3), Some("Nonsense"), C::Failed),
+            (Some(99), Some("Nonsense"), C::Unknown),
+            (None, Some("fail"), C::Failed),
+            (None, Some("warning"), C::Warning),
+            (None, Some("Nonsense"), C::Unknown),
+            // The word contradicts the number.
+            (Some(1), Some("Fail"), C::Unknown),
+            (Some(3), Some("Warning"), C::Unknown),
+        ] {
+            assert_eq!(C::from_ocsf(id, word), expected, "{id:?} {word:?}");
+        }
+        for (activity, status, expected) in [
+            (Some(1), Some(1), RecordState::Active),
+            (Some(3), Some(1), RecordState::Archived),
+            (Some(1), Some(5), RecordState::Archived),
+            (None, Some(6), RecordState::Archived),
+            (Some(3), Some(5), RecordState::Archived),
+        ] {
+            assert_eq!(RecordState::from_ocsf(activity, status), expected, "{activity:?} {status:?}");
+        }
+        for (status, state, expected) in [
+            (None, None, Some(Workflow::New)),
+            (None, Some("ASSIGNED"), Some(Workflow::Notified)),
+            (None, Some("IN_PROGRESS"), Some(Workflow::Notified)),
+            (None, Some("DEFERRED"), Some(Workflow::Suppressed)),
+            // Words of the deprecated field, in the one that took its place.
+            (Some("ASSIGNED"), Some("ASSIGNED"), None),
+            (Some("DEFERRED"), None, None),
+            (Some("SUPPRESSED"), Some("NEW"), Some(Workflow::Suppressed)),
+        ] {
+            assert_eq!(Workflow::from_asff(status, state), expected, "{status:?} {state:?}");
+        }
+    }
+
+    #[test]
+    fn only_ocsf_findings_have_a_uid_of_their_metadata() {
+        let asff = json!({ "Id": "f", "ProductArn": "p", "metadata": { "uid": "u" } });
+        assert_eq!(FindingKey::of(&asff, Format::Asff).unwrap().metadata_uid, None);
+        let ocsf = json!({
+            "finding_info": { "uid": "f" },
+            "metadata": { "uid": "u", "product": { "uid": "p" } },
+        });
+        assert_eq!(FindingKey::of(&ocsf, Format::Ocsf).unwrap().metadata_uid.as_deref(), Some("u"));
+    }
+}
