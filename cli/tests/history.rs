@@ -85,7 +85,8 @@ impl World {
     }
 
     fn write(&self, lines: &[String]) {
-        fs::write(self.audit(), lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+        fs::write(self.audit(), lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect::<String>())
+            .unwrap();
     }
 
     fn copy(&self) -> String {

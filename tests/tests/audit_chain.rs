@@ -90,7 +90,7 @@ impl Dir {
     }
 
     fn write(&self, lines: &[String]) {
-        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
         fs::write(self.0.join("audit.jsonl"), text).unwrap();
     }
 }
@@ -254,7 +254,7 @@ proptest! {
 fn every_byte_counts() {
     let chains = [run(1, &["ä\"\\".to_owned(), "\u{202e}".to_owned()])];
     let dir = Dir::new();
-    let all = lines(&chains).iter().map(|line| format!("{line}\n")).collect::<String>().into_bytes();
+    let all = lines(&chains).iter().flat_map(|line| [line.as_str(), "\n"]).collect::<String>().into_bytes();
     for at in 0..all.len() {
         for new in [b'\n', all[at] ^ 1, all[at] ^ 0x20] {
             if new == all[at] {
@@ -425,7 +425,10 @@ fn a_copy_is_read_in_every_form_in_which_it_is_had() {
         ("one behind the other", text.replace('\n', "").into_bytes()),
         (
             "exported",
-            text.lines().map(|line| format!("2026-01-01T00:00:00.000Z {line}\n")).collect::<String>().into(),
+            text.lines()
+                .flat_map(|line| ["2026-01-01T00:00:00.000Z ", line, "\n"])
+                .collect::<String>()
+                .into(),
         ),
         ("filter-log-events", serde_json::to_vec_pretty(&json!({ "events": events })).unwrap()),
         ("audit.jsonl", lines(std::slice::from_ref(&chain)).join("\n").into_bytes()),

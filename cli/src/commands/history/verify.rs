@@ -88,6 +88,9 @@ pub(super) async fn run(global: &Global, args: &History, around: &mut Surroundin
     let all = matches!(wanted, Wanted::All);
     if !all {
         trail.narrow(|id, run| wanted.run(id, run.records.values().map(|(record, _)| Lent(record))));
+        if let Wanted::Run(run) = &wanted {
+            trail.faults.retain(|fault| fault.run.as_ref().is_none_or(|other| other == run));
+        }
     }
     let now = Timestamp::now();
     let against = copy.map(|(path, mut copy)| {
