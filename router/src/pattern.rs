@@ -165,7 +165,7 @@ impl Pattern {
     /// Whether an event matches. Linear in the event for each field of the pattern.
     pub fn matches(&self, event: &Value) -> bool {
         if has_dots(event) {
-            let event = nested(event);
+            let event = nested(event, 0);
             return self.trees.iter().any(|tree| tree.matches(Some(&event)));
         }
         self.trees.iter().any(|tree| tree.matches(Some(event)))
@@ -567,17 +567,23 @@ fn has_dots(value: &Value) -> bool {
     }
 }
 
-/// With `{"a.b": 1}` written as `{"a": {"b": 1}}`.
-fn nested(value: &Value) -> Value {
+/// With `{"a.b": 1}` written as `{"a": {"b": 1}}`, as deep as patterns go: no pattern names what is below, and names
+/// with thousands of dots are nobody's but an attacker's.
+fn nested(value: &Value, depth: usize) -> Value {
     match value {
         Value::Object(map) => {
             let mut whole = Map::new();
             for (name, value) in map {
-                put(&mut whole, name, nested(value));
+                let below = depth + 1 + name.matches('.').count();
+                if below > DEEPEST {
+                    whole.insert(name.clone(), nested(value, depth + 1));
+                } else {
+                    put(&mut whole, name, nested(value, below));
+                }
             }
             Value::Object(whole)
         }
-        Value::Array(list) => list.iter().map(nested).collect(),
+        Value::Array(list) => list.iter().map(|value| nested(value, depth)).collect(),
         plain => plain.clone(),
     }
 }
@@ -658,6 +664,15 @@ mod tests {
     }
 
     /// The greedy match agrees with one that tries everything.
+    /// A name of a thousand dots is as deep as it says to nobody.
+    #[test]
+    fn dots_without_end_are_no_depth_without_end() {
+        let pattern = Pattern::compile(&json!({ "a": { "b": ["x"] } })).unwrap();
+        let dots = "d.".repeat(50_000);
+        let deep = json!({ "a.b": "x", dots.clone(): { dots.clone(): 1 }, "c": { dots: [{ "e.f": 1 }] } });
+        assert!(pattern.matches(&deep));
+    }
+
     #[test]
     fn wildcards_agree_with_a_naive_matcher() {
         fn naive(pattern: &[char], text: &[char]) -> bool {
