@@ -7,6 +7,7 @@ pub mod background;
 pub mod cognito_local;
 pub mod deployment;
 pub mod error;
+pub mod fuzz;
 pub mod hold_proxy;
 pub mod http1;
 pub mod microburst;
