@@ -27,7 +27,9 @@ fn read(place: &Path, into: &mut Vec<Vec<u8>>) {
     if place.is_dir() {
         let mut entries: Vec<_> = fs::read_dir(place).unwrap().map(|entry| entry.unwrap().path()).collect();
         entries.sort();
-        entries.iter().for_each(|entry| read(entry, into));
+        for entry in &entries {
+            read(entry, into);
+        }
     } else {
         into.push(fs::read(place).unwrap());
     }
@@ -97,13 +99,14 @@ fn attack(target: &'static Target, time: Duration) -> usize {
     let run = move || {
         let tried = |bytes: &[u8]| {
             let slow = Instant::now();
-            if panic::catch_unwind(|| (target.run)(bytes)).is_err() {
-                panic!("{}: {}", target.name, bytes.escape_ascii());
-            }
+            let survived = panic::catch_unwind(|| (target.run)(bytes)).is_ok();
+            assert!(survived, "{}: {}", target.name, bytes.escape_ascii());
             let took = slow.elapsed();
             assert!(took < Duration::from_secs(20), "{}: {took:?}: {}", target.name, bytes.escape_ascii());
         };
-        seeds.iter().for_each(|seed| tried(seed));
+        for seed in &seeds {
+            tried(seed);
+        }
         let (mut dice, start, mut number) = (Dice(1), Instant::now(), seeds.len());
         while start.elapsed() < time {
             tried(&mutant(&seeds, target.words, &mut dice));
