@@ -147,6 +147,10 @@ fn cargo(root: &Path, arguments: &[&str]) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
     forget_package(&mut command);
+    // What is built once and thrown away has no use for what makes the next build faster, and it fills gigabytes.
+    if std::env::var_os("CI").is_some() {
+        command.env("CARGO_INCREMENTAL", "0");
+    }
     command.current_dir(root).args(arguments);
     command
 }
