@@ -1,4 +1,4 @@
-//! AWS accounts, for settings that an account has once.
+//! AWS accounts, for settings that an account has once, or once in each Region.
 
 use crate::{Aws, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, resource::Arn};
 
@@ -25,37 +25,15 @@ impl Resource for AwsAccount {
     };
 
     fn locate(seen: &Sighting<'_>) -> Result<Key, Misplaced> {
-        seen.agreed("iam")?;
-        // OCSF: `uid` may be the bare number, and `uid_alt` is there for what has an ARN.
-        for id in [Some(seen.id), seen.id_alt.filter(|id| !id.is_empty())].into_iter().flatten() {
-            let named = match Arn::parse(id) {
-                None => id.strip_prefix(PREFIX).unwrap_or(id),
-                Some(arn)
-                    if (arn.partition, arn.service, arn.resource) == (seen.partition, "iam", "root") =>
-                {
-                    arn.account
-                }
-                Some(_) => return Err(Misplaced::new("the ARN is not an account's")),
-            };
-            if named != seen.account {
-                return Err(Misplaced::new(format!(
-                    "the account `{}` is not the finding's `{}`",
-                    named.chars().take(32).collect::<String>().escape_debug(),
-                    seen.account
-                )));
-            }
-        }
-        Ok(seen.key(Self::KIND.asff, "global", seen.account))
+        named(seen, "global")
     }
 
     fn from_key(key: &Key) -> Result<Self, Misplaced> {
-        if key.id != key.account || key.id.len() != 12 || !key.id.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(Misplaced::new("the id of an account is its own 12 digits"));
-        }
+        let id = own_id(key)?;
         if key.region != "global" {
             return Err(Misplaced::new("the Region of an account is `global`"));
         }
-        Ok(Self { id: key.id.clone() })
+        Ok(Self { id })
     }
 
     /// There is nothing to read: the engine has made sure that its session is this account's, and the tags
@@ -63,6 +41,64 @@ impl Resource for AwsAccount {
     async fn inspect(&self, _: &Aws, _: bool) -> Result<Facts> {
         Ok(Facts { tags: None })
     }
+}
+
+/// An account in one Region: of a setting that each of its Regions has of its own.
+#[allow(dead_code, reason = "settings of this kind belong to services that a build may leave out")]
+pub(crate) struct RegionOfAccount;
+
+impl Resource for RegionOfAccount {
+    const KIND: KindInfo = AwsAccount::KIND;
+
+    fn locate(seen: &Sighting<'_>) -> Result<Key, Misplaced> {
+        if seen.region == "global" {
+            return Err(Misplaced::new("the setting is one of each Region, and the finding names none"));
+        }
+        named(seen, seen.region)
+    }
+
+    fn from_key(key: &Key) -> Result<Self, Misplaced> {
+        own_id(key)?;
+        if key.region == "global" {
+            return Err(Misplaced::new("the setting is one of each Region, and the key names none"));
+        }
+        Ok(Self)
+    }
+
+    /// There is nothing to read: the session is this account's, and its calls go to this Region alone.
+    async fn inspect(&self, _: &Aws, _: bool) -> Result<Facts> {
+        Ok(Facts { tags: None })
+    }
+}
+
+/// The key of the finding's account, if that is what its resource names.
+fn named(seen: &Sighting<'_>, region: &str) -> Result<Key, Misplaced> {
+    seen.agreed("iam")?;
+    // OCSF: `uid` may be the bare number, and `uid_alt` is there for what has an ARN.
+    for id in [Some(seen.id), seen.id_alt.filter(|id| !id.is_empty())].into_iter().flatten() {
+        let named = match Arn::parse(id) {
+            None => id.strip_prefix(PREFIX).unwrap_or(id),
+            Some(arn) if (arn.partition, arn.service, arn.resource) == (seen.partition, "iam", "root") => {
+                arn.account
+            }
+            Some(_) => return Err(Misplaced::new("the ARN is not an account's")),
+        };
+        if named != seen.account {
+            return Err(Misplaced::new(format!(
+                "the account `{}` is not the finding's `{}`",
+                named.chars().take(32).collect::<String>().escape_debug(),
+                seen.account
+            )));
+        }
+    }
+    Ok(seen.key(AwsAccount::KIND.asff, region, seen.account))
+}
+
+fn own_id(key: &Key) -> Result<String, Misplaced> {
+    if key.id != key.account || key.id.len() != 12 || !key.id.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Misplaced::new("the id of an account is its own 12 digits"));
+    }
+    Ok(key.id.clone())
 }
 
 #[cfg(test)]
@@ -89,6 +125,23 @@ mod tests {
                 assert_eq!(key.to_string(), "aws/123456789012/global/AwsAccount/123456789012");
                 assert_eq!(AwsAccount::from_key(&key).unwrap().id, "123456789012");
             }
+        }
+    }
+
+    #[test]
+    fn a_setting_of_each_region_has_a_key_in_each() {
+        let key = RegionOfAccount::locate(&seen("AWS::::Account:123456789012", None, "eu-west-1")).unwrap();
+        assert_eq!(key.to_string(), "aws/123456789012/eu-west-1/AwsAccount/123456789012");
+        assert!(RegionOfAccount::from_key(&key).is_ok());
+        for (id, region) in
+            [("AWS::::Account:123456789012", "global"), ("AWS::::Account:999999999999", "eu-west-1")]
+        {
+            assert!(RegionOfAccount::locate(&seen(id, None, region)).is_err(), "{id} {region}");
+        }
+        for key in
+            ["aws/123456789012/global/AwsAccount/123456789012", "aws/123456789012/eu-west-1/AwsAccount/1"]
+        {
+            assert!(RegionOfAccount::from_key(&key.parse().unwrap()).is_err(), "{key}");
         }
     }
 

@@ -1,15 +1,11 @@
 //! The AWS clients of one run, and the lock that keeps them to what was declared.
 
-#[cfg(any(feature = "s3", feature = "ec2", feature = "cognito"))]
-use std::sync::OnceLock;
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use aws_config::SdkConfig;
-#[cfg(feature = "cognito")]
-use aws_config::retry::RetryConfig;
 use aws_smithy_runtime_api::{
     box_error::BoxError,
     client::{
@@ -99,14 +95,7 @@ pub struct Aws {
     connection: Connection,
     key: Key,
     gate: Gate,
-    #[cfg(feature = "s3")]
-    s3: OnceLock<aws_sdk_s3::Client>,
-    #[cfg(feature = "s3")]
-    s3control: OnceLock<aws_sdk_s3control::Client>,
-    #[cfg(feature = "ec2")]
-    ec2: OnceLock<aws_sdk_ec2::Client>,
-    #[cfg(feature = "cognito")]
-    cognito: OnceLock<aws_sdk_cognitoidentityprovider::Client>,
+    clients: Clients,
 }
 
 impl Aws {
@@ -118,19 +107,7 @@ impl Aws {
             permit: Mutex::default(),
             calls: Mutex::default(),
         }));
-        Self {
-            connection,
-            key,
-            gate,
-            #[cfg(feature = "s3")]
-            s3: OnceLock::new(),
-            #[cfg(feature = "s3")]
-            s3control: OnceLock::new(),
-            #[cfg(feature = "ec2")]
-            ec2: OnceLock::new(),
-            #[cfg(feature = "cognito")]
-            cognito: OnceLock::new(),
-        }
+        Self { connection, key, gate, clients: Clients::default() }
     }
 
     /// The resource that this run is about.
@@ -147,40 +124,6 @@ impl Aws {
     /// Every call that was made so far, in order of their start.
     pub fn calls(&self) -> Vec<Call> {
         self.gate.0.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Amazon S3.
-    #[cfg(feature = "s3")]
-    pub fn s3(&self) -> &aws_sdk_s3::Client {
-        self.s3.get_or_init(|| {
-            let config = aws_sdk_s3::config::Builder::from(&self.connection.config)
-                .force_path_style(self.connection.path_style)
-                .interceptor(self.gate.clone())
-                .build();
-            aws_sdk_s3::Client::from_conf(config)
-        })
-    }
-
-    /// The account-wide settings of S3.
-    #[cfg(feature = "s3")]
-    pub fn s3control(&self) -> &aws_sdk_s3control::Client {
-        self.s3control.get_or_init(|| {
-            let config = aws_sdk_s3control::config::Builder::from(&self.connection.config)
-                .interceptor(self.gate.clone())
-                .build();
-            aws_sdk_s3control::Client::from_conf(config)
-        })
-    }
-
-    /// Amazon EC2.
-    #[cfg(feature = "ec2")]
-    pub fn ec2(&self) -> &aws_sdk_ec2::Client {
-        self.ec2.get_or_init(|| {
-            let config = aws_sdk_ec2::config::Builder::from(&self.connection.config)
-                .interceptor(self.gate.clone())
-                .build();
-            aws_sdk_ec2::Client::from_conf(config)
-        })
     }
 
     /// Makes a call when it is its turn, and again, at another turn, where it was throttled or went wrong on
@@ -235,19 +178,52 @@ impl Aws {
             }
         }
     }
+}
 
-    /// Cognito user pools. Its calls are tried again by [`Aws::paced`] only: those that the SDK repeats by
-    /// itself would count towards the quota unseen.
-    #[cfg(feature = "cognito")]
-    pub fn cognito(&self) -> &aws_sdk_cognitoidentityprovider::Client {
-        self.cognito.get_or_init(|| {
-            let config = aws_sdk_cognitoidentityprovider::config::Builder::from(&self.connection.config)
-                .retry_config(RetryConfig::disabled())
-                .interceptor(self.gate.clone())
-                .build();
-            aws_sdk_cognitoidentityprovider::Client::from_conf(config)
-        })
-    }
+/// The clients, each made when it is first asked for, with the lock on it: by Cargo feature, with what is special about
+/// a service's configuration.
+macro_rules! clients {
+    ($($feature:literal $name:ident $sdk:ident, $what:literal $(, |$aws:ident, $config:ident| $special:expr)?;)*) => {
+        #[derive(Default)]
+        struct Clients { $(#[cfg(feature = $feature)] $name: std::sync::OnceLock<$sdk::Client>,)* }
+        impl Aws {$(
+            #[doc = $what]
+            #[cfg(feature = $feature)]
+            pub fn $name(&self) -> &$sdk::Client {
+                self.clients.$name.get_or_init(|| {
+                    let config = $sdk::config::Builder::from(&self.connection.config);
+                    $(let config = { let ($aws, $config) = (self, config); $special };)?
+                    $sdk::Client::from_conf(config.interceptor(self.gate.clone()).build())
+                })
+            }
+        )*}
+    };
+}
+
+clients! {
+    "cloudtrail" cloudtrail aws_sdk_cloudtrail, "AWS CloudTrail.";
+    // Tried again by `Aws::paced` only: calls that the SDK repeats by itself would count towards the quota unseen.
+    "cognito" cognito aws_sdk_cognitoidentityprovider,
+        "Cognito user pools. Its calls are tried again by [`Aws::paced`] and [`Aws::tried`] only.",
+        |_aws, config| config.retry_config(aws_config::retry::RetryConfig::disabled());
+    "dynamodb" dynamodb aws_sdk_dynamodb, "Amazon DynamoDB.";
+    "ec2" ec2 aws_sdk_ec2, "Amazon EC2.";
+    "ecr" ecr aws_sdk_ecr, "Amazon ECR.";
+    "elasticache" elasticache aws_sdk_elasticache, "Amazon ElastiCache.";
+    "guardduty" guardduty aws_sdk_guardduty, "Amazon GuardDuty.";
+    "iam" iam aws_sdk_iam, "AWS IAM, which is one for the whole partition.";
+    "kms" kms aws_sdk_kms, "AWS KMS.";
+    "lambda" lambda aws_sdk_lambda, "AWS Lambda.";
+    "logs" logs aws_sdk_cloudwatchlogs, "Amazon CloudWatch Logs.";
+    "macie2" macie2 aws_sdk_macie2, "Amazon Macie.";
+    "rds" rds aws_sdk_rds, "Amazon RDS.";
+    "redshift" redshift aws_sdk_redshift, "Amazon Redshift.";
+    "s3" s3 aws_sdk_s3, "Amazon S3.", |aws, config| config.force_path_style(aws.connection.path_style);
+    "s3" s3control aws_sdk_s3control, "The account-wide settings of S3.";
+    "secretsmanager" secretsmanager aws_sdk_secretsmanager, "AWS Secrets Manager.";
+    "sns" sns aws_sdk_sns, "Amazon SNS.";
+    "sqs" sqs aws_sdk_sqs, "Amazon SQS.";
+    "ssm" ssm aws_sdk_ssm, "AWS Systems Manager.";
 }
 
 /// One API call of a run.
@@ -422,11 +398,27 @@ impl From<Gate> for SharedInterceptor {
 /// no action.
 fn service_name(service: &str) -> &'static str {
     match service {
+        "CloudTrail" => "cloudtrail",
+        "CloudWatch Logs" => "logs",
+        "Cognito Identity Provider" => "cognito-idp",
+        "DynamoDB" => "dynamodb",
+        "EC2" => "ec2",
+        "ECR" => "ecr",
+        "ElastiCache" => "elasticache",
+        "GuardDuty" => "guardduty",
+        "IAM" => "iam",
+        "KMS" => "kms",
+        "Lambda" => "lambda",
+        "Macie2" => "macie2",
+        "RDS" => "rds",
+        "Redshift" => "redshift",
         "S3" => "s3",
         // Its calls are checked as `s3:` actions, but S3 has operations of the same names.
         "S3 Control" => "s3control",
-        "EC2" => "ec2",
-        "Cognito Identity Provider" => "cognito-idp",
+        "Secrets Manager" => "secretsmanager",
+        "SNS" => "sns",
+        "SQS" => "sqs",
+        "SSM" => "ssm",
         _ => "unknown",
     }
 }

@@ -7,30 +7,61 @@
 //! Start at [`Remediator`], then read one unit, for instance `s3/enable_versioning.rs`. [`REGISTRY`]
 //! lists them all. Nothing in this crate reads a clock, the environment or an event.
 
+mod account;
+mod action;
 mod aws;
 pub mod body;
 #[cfg(feature = "s3")]
 mod document;
 mod error;
-mod iam;
 #[cfg(feature = "s3")]
 mod raw;
 mod registry;
 mod remediator;
 mod resource;
 
-#[cfg(feature = "s3")]
-mod account;
+#[cfg(feature = "cloudtrail")]
+mod cloudtrail;
 #[cfg(feature = "cognito")]
 pub mod cognito;
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
 #[cfg(feature = "ec2")]
 mod ec2;
+#[cfg(feature = "ecr")]
+mod ecr;
+#[cfg(feature = "elasticache")]
+mod elasticache;
+#[cfg(feature = "guardduty")]
+mod guardduty;
+#[cfg(feature = "iam")]
+mod iam;
+#[cfg(feature = "kms")]
+mod kms;
+#[cfg(feature = "lambda")]
+mod lambda;
+#[cfg(feature = "logs")]
+mod logs;
+#[cfg(feature = "macie2")]
+mod macie2;
+#[cfg(feature = "rds")]
+mod rds;
+#[cfg(feature = "redshift")]
+mod redshift;
 #[cfg(feature = "s3")]
 mod s3;
+#[cfg(feature = "secretsmanager")]
+mod secretsmanager;
+#[cfg(feature = "sns")]
+mod sns;
+#[cfg(feature = "sqs")]
+mod sqs;
+#[cfg(feature = "ssm")]
+mod ssm;
 
+pub use action::{Action, Implied, On, policy};
 pub use aws::{Access, Aws, Call, Clock, Connection, Pace, Quota};
 pub use error::{Disposition, Error, ErrorKind, Result};
-pub use iam::{Action, Implied, On, policy};
 pub use registry::{REGISTRY, find, serving};
 pub use remediator::{
     Ask, BoxFuture, Change, Erased, Evidence, LastSeen, NoParams, Plan, Proposal, RawAsk, Remediator, Risk,
@@ -39,13 +70,13 @@ pub use remediator::{
 pub use resource::{Facts, Key, KindInfo, Misplaced, Resource, Sighting, Tags};
 
 /// What a unit file needs.
-#[cfg(any(feature = "s3", feature = "ec2", feature = "cognito"))]
+#[allow(unused_imports, reason = "a build may have the features of no service, or of few")]
 pub(crate) mod prelude {
     pub(crate) use schemars::JsonSchema;
     pub(crate) use serde::{Deserialize, Serialize};
 
     pub(crate) use crate::{
         Action, Ask, Aws, Change, Error, ErrorKind, NoParams, Plan, Remediator, Result, Risk, Spec, Undo,
-        error::AbsentIf as _, iam::On,
+        action::On, error::AbsentIf as _,
     };
 }

@@ -12,6 +12,7 @@
 //! | EC2: VPCs, security groups, Elastic IPs, tags | our own |
 //! | STS: `AssumeRole`, `GetCallerIdentity`; `EventBridge`: `PutEvents` | our own |
 //! | CloudWatch: daily sums of metrics | our own |
+//! | CloudTrail, CloudWatch Logs, ECR, `ElastiCache`, `GuardDuty`, IAM, Lambda, Macie, RDS, Redshift, Secrets Manager, SNS, SQS, Systems Manager | winterbaume |
 //! | any other, such as Security Hub | [`Emulator::with_service`] |
 //!
 //! ## Accounts and Regions
@@ -48,6 +49,7 @@ mod dynamodb;
 mod ec2;
 mod events;
 mod monitoring;
+mod others;
 mod s3;
 mod sts;
 #[cfg(test)]
@@ -93,6 +95,7 @@ struct Backends {
     s3: S3Service,
     cognito: cognito::Pools,
     dynamodb: dynamodb::Tables,
+    others: others::Others,
 }
 
 /// Who calls.
@@ -348,7 +351,7 @@ impl Emulator {
             let partition = crate::securityhub::partition(&region);
             principal.arn = format!("arn:{partition}:iam::{}:root", principal.account);
         }
-        let form = matches!(service, "ec2" | "sts").then(|| Form::parse(&body)).unwrap_or_default();
+        let form = wire::is_query(service).then(|| Form::parse(&body)).unwrap_or_default();
         Request {
             service: service.to_owned(),
             region,
@@ -376,7 +379,7 @@ impl Emulator {
                 ("InvalidAccessKeyId", message)
             } else if request.service == "ec2" {
                 ("AuthFailure", "AWS was not able to validate the provided access credentials")
-            } else if request.service == "sts" {
+            } else if wire::is_query(&request.service) {
                 ("InvalidClientTokenId", "The security token included in the request is invalid.")
             } else {
                 ("UnrecognizedClientException", "The security token included in the request is invalid.")
@@ -397,10 +400,7 @@ impl Emulator {
             "sts" => sts::answer(self, &request, operation),
             "monitoring" => monitoring::answer(&request, operation, &locked(&self.shared.sums)),
             "events" => events::answer(&request, operation, &mut locked(&self.shared.events)),
-            other => {
-                let message = format!("The sandbox has no service `{other}`.");
-                Refusal::new(501, "UnknownOperationException", message).response(other)
-            }
+            _ => backends.others.answer(&request, operation).await,
         }
     }
 }
@@ -413,17 +413,23 @@ impl Fault {
             (Self::Error { status, code, message }, _) => return Refusal::new(*status, code, message),
             (Self::Throttled, "s3" | "s3control") => (503, "SlowDown"),
             (Self::Throttled, "ec2") => (503, "RequestLimitExceeded"),
-            (Self::Throttled, "sts") => (400, "Throttling"),
+            (Self::Throttled, query) if wire::is_query(query) => (400, "Throttling"),
             (Self::Throttled, "dynamodb") => (400, "ProvisionedThroughputExceededException"),
-            (Self::Throttled, "events") => (400, "ThrottlingException"),
             (Self::Throttled, "cognito-idp") => (400, "TooManyRequestsException"),
-            (Self::Throttled, _) => (429, "TooManyRequestsException"),
-            (Self::Denied, "s3" | "s3control" | "sts") => (403, "AccessDenied"),
+            // REST services say it by the status.
+            (Self::Throttled, "guardduty" | "lambda" | "macie2" | "securityhub") => {
+                (429, "TooManyRequestsException")
+            }
+            (Self::Throttled, _) => (400, "ThrottlingException"),
             (Self::Denied, "ec2") => (403, "UnauthorizedOperation"),
-            (Self::Denied, "dynamodb" | "events" | "cognito-idp") => (400, "AccessDeniedException"),
-            (Self::Denied, _) => (403, "AccessDeniedException"),
+            (Self::Denied, "s3" | "s3control") => (403, "AccessDenied"),
+            (Self::Denied, query) if wire::is_query(query) => (403, "AccessDenied"),
+            (Self::Denied, "guardduty" | "lambda" | "macie2" | "securityhub") => {
+                (403, "AccessDeniedException")
+            }
+            (Self::Denied, _) => (400, "AccessDeniedException"),
             (_, "s3" | "s3control" | "ec2") => (500, "InternalError"),
-            (_, "sts") => (500, "InternalFailure"),
+            (_, query) if wire::is_query(query) => (500, "InternalFailure"),
             (_, "dynamodb") => (500, "InternalServerError"),
             (_, "cognito-idp") => (500, "InternalErrorException"),
             (_, _) => (500, "InternalException"),
@@ -478,7 +484,10 @@ fn operation(request: &Request) -> String {
     }
     match request.header("x-amz-target").and_then(|target| target.rsplit('.').next()) {
         Some(operation) => operation.to_owned(),
-        None => format!("{} {}", request.method, request.path),
+        None => {
+            let known = others::rest_operation(&request.service, request.method.as_str(), &request.path);
+            known.map_or_else(|| format!("{} {}", request.method, request.path), str::to_owned)
+        }
     }
 }
 

@@ -1,8 +1,6 @@
 //! What IAM lets a run do, enforced by ministack, for every remediator there is: its policy is enough, each action of
 //! it is needed, and the session of one resource is none for its neighbour.
-//!
-//! Not here: `s3.block_account_public_access`, since ministack has no S3 Control, and `s3.require_tls`, since ministack
-//! speaks plain HTTP and enforces the very policy that the fix makes.
+//! What ministack can't show of one stands with its scenarios ([`redress_sandbox::scenarios::OnMinistack`]).
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{
@@ -27,7 +25,7 @@ use redress_router::{
     rules::{Mode, RuleSet},
     store::memory::Memory,
 };
-use redress_sandbox::scenarios::{Case, Expect, Place, SCENARIOS, Scenarios};
+use redress_sandbox::scenarios::{Case, Expect, OnMinistack, Place, SCENARIOS, Scenarios};
 use redress_tests::{
     applier::Applier,
     background,
@@ -40,18 +38,6 @@ use tokio::time::Instant;
 const ACCOUNT: &str = "123456789012";
 const REGION: &str = "eu-west-1";
 const ROLE: &str = "redress-remediator";
-
-/// What ministack can't show; see above.
-const NOT_HERE: [&str; 2] = ["s3.block_account_public_access", "s3.require_tls"];
-
-/// Actions without which ministack lets everything through: a pool's tags are not read here (see below), and tags
-/// travel with the rules that they are for.
-const NOT_ENFORCED: [(&str, &str); 2] =
-    [("cognito.disable_user", "cognito-idp:ListTagsForResource"), ("ec2.restrict_ingress", "ec2:CreateTags")];
-
-/// Whose way back ministack can't show: it asks for `AllocateAddress` on no address at all, and AWS on those that it
-/// gives.
-const NO_WAY_BACK: [&str; 1] = ["ec2.release_address"];
 
 /// Remediators that may write to more than the one resource, as their declared actions say: to all users of a pool; to
 /// whatever addresses AWS gives (the way back of a released one); to any rule, of the one security group; to the
@@ -263,13 +249,19 @@ fn without(document: &Value, action: &str) -> Value {
 }
 
 /// How far ministack can show a remediator.
-fn access(name: &str) -> Access {
-    if NO_WAY_BACK.contains(&name) { Access::Apply } else { Access::Undo }
+fn access(scenarios: &Scenarios) -> Access {
+    if has_way_back(scenarios) { Access::Undo } else { Access::Apply }
 }
 
-/// Everybody but those that ministack can't show.
+fn has_way_back(scenarios: &Scenarios) -> bool {
+    matches!(scenarios.ministack, OnMinistack::Whole(_))
+}
+
+/// Everybody but those that ministack can't show; where `REDRESS_CASES` is set, those whose name has it in it.
 fn here() -> impl Iterator<Item = &'static Scenarios> {
-    SCENARIOS.iter().copied().filter(|scenarios| !NOT_HERE.contains(&scenarios.remediator))
+    let only = std::env::var("REDRESS_CASES").unwrap_or_default();
+    let wanted = SCENARIOS.iter().copied().filter(move |scenarios| scenarios.remediator.contains(&only));
+    wanted.filter(|scenarios| !matches!(scenarios.ministack, OnMinistack::No(_)))
 }
 
 fn changing(scenarios: &'static Scenarios) -> impl Iterator<Item = &'static Case> {
@@ -295,7 +287,7 @@ async fn each_policy_is_enough_and_no_action_of_it_is_spare() {
             world.role(&everything(scenarios)).await;
             let fixed = subject.ask(Verb::Fix).await;
             assert_eq!(fixed.0, Stage::Verified, "{what}: {fixed:?}");
-            if NO_WAY_BACK.contains(&name) {
+            if !has_way_back(scenarios) {
                 continue;
             }
             let undone = subject.ask(Verb::Undo).await;
@@ -307,7 +299,7 @@ async fn each_policy_is_enough_and_no_action_of_it_is_spare() {
             assert_eq!(subject.look().await, back, "{what}");
         }
         let actions: BTreeSet<&str> =
-            remediator(scenarios).actions(access(name)).iter().map(|action| action.iam).collect();
+            remediator(scenarios).actions(access(scenarios)).iter().map(|action| action.iam).collect();
         for action in actions {
             world.role(&without(&everything(scenarios), action)).await;
             let mut missed = false;
@@ -332,7 +324,14 @@ async fn each_policy_is_enough_and_no_action_of_it_is_spare() {
             }
         }
     }
-    assert_eq!(spare, NOT_ENFORCED);
+    let not_enforced: Vec<(&str, &str)> = here()
+        .filter_map(|scenarios| match scenarios.ministack {
+            OnMinistack::Whole(actions) => Some(actions.iter().map(|action| (scenarios.remediator, *action))),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    assert_eq!(spare, not_enforced);
 }
 
 /// Nobody joins that list unnoticed.

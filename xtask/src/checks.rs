@@ -143,7 +143,7 @@ fn heading(text: &str) {
 }
 
 /// The cargo that runs this, in the workspace, without what it has told this process of its own package.
-fn cargo(root: &Path, arguments: &[&str]) -> Command {
+pub fn cargo(root: &Path, arguments: &[&str]) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
     forget_package(&mut command);

@@ -9,10 +9,19 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{controls, iam, reference, stackset};
+use crate::{checks, controls, iam, lists, reference, rules, stackset};
 
 /// Folders in which everything is generated: what else is there belongs to something that is no more.
 const OWNED: [&str; 2] = ["terraform/modules/member/policies", "terraform/policies"];
+
+/// Writes every generated file: the lists of remediators first, and the rest by a program that knows them.
+pub fn all(root: &Path) -> Result<(), Box<dyn Error>> {
+    if !lists::write(root)? {
+        return run(root, false);
+    }
+    let again = checks::cargo(root, &["xtask", "generate"]).status()?;
+    if again.success() { Ok(()) } else { Err("with the new lists, it fails".into()) }
+}
 
 /// Writes every generated file, or says which ones are not as they would be written.
 pub fn run(root: &Path, check: bool) -> Result<(), Box<dyn Error>> {
@@ -59,6 +68,7 @@ fn products() -> Result<BTreeMap<PathBuf, String>, Box<dyn Error>> {
         ("docs/cli.md", reference::document(redress::command())),
         ("terraform/modules/member/policies/README.md", iam::readme()),
         ("terraform/policies/README.md", iam::own_readme()),
+        ("rules/default.yaml", rules::default()),
         ("rules/schema.json", json(&redress_router::rules::schema()?)?),
         ("rules/exemptions.schema.json", json(&redress_router::exemption::schema()?)?),
         ("rules/tests.schema.json", json(&redress_router::rules_tests::schema()?)?),
@@ -66,6 +76,7 @@ fn products() -> Result<BTreeMap<PathBuf, String>, Box<dyn Error>> {
     .into_iter()
     .map(|(path, text)| (PathBuf::from(path), text))
     .collect();
+    products.extend(lists::products(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))?);
     for (name, policies) in iam::policies() {
         products.insert(format!("terraform/modules/member/policies/{name}.json").into(), json(&policies)?);
     }

@@ -4,8 +4,10 @@ mod checks;
 mod controls;
 mod generate;
 mod iam;
+mod lists;
 mod package;
 mod reference;
+mod rules;
 mod stackset;
 
 use std::{path::Path, process::ExitCode};
@@ -51,7 +53,8 @@ enum Chore {
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
     let done = match Xtask::parse().chore {
-        Chore::Generate { check } => generate::run(root, check),
+        Chore::Generate { check: true } => generate::run(root, true),
+        Chore::Generate { check: false } => generate::all(root),
         Chore::Check => checks::check(root),
         Chore::Package(options) => package::run(root, &options),
         Chore::Test { no_checks, long } => checks::test(root, !no_checks, long),

@@ -2,7 +2,7 @@
 
 use super::USER_LIST;
 use crate::{
-    Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, iam::On,
+    Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, action::On,
 };
 
 const POOL_ARN: &str = "arn:{partition}:cognito-idp:{region}:{account}:userpool/{id.0}";

@@ -4,8 +4,8 @@ use aws_sdk_ec2::types::{Address, Filter};
 
 use super::{is_id, shown, tag_map};
 use crate::{
-    Action, Aws, Error, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, error::AbsentIf as _,
-    iam::On,
+    Action, Aws, Error, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, action::On,
+    error::AbsentIf as _,
 };
 
 /// An Elastic IP address, by its allocation.

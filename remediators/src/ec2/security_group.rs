@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{filled, is_id, settable, shown, tag_map, tagged};
 use crate::{
-    Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, iam::On,
+    Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, action::On,
 };
 
 /// A security group.

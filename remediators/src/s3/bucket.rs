@@ -3,8 +3,8 @@
 use aws_sdk_s3::types::BucketLocationConstraint;
 
 use crate::{
-    Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting,
-    error::AbsentIf as _, iam::On,
+    Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, action::On,
+    error::AbsentIf as _,
 };
 
 /// A general purpose bucket.

@@ -61,6 +61,12 @@ impl Request {
     }
 }
 
+/// Whether a service takes forms and answers in XML: the
+/// [query protocols](https://smithy.io/2.0/aws/protocols/aws-query-protocol.html).
+pub(super) fn is_query(service: &str) -> bool {
+    matches!(service, "ec2" | "elasticache" | "iam" | "rds" | "redshift" | "sns" | "sts")
+}
+
 /// The form parameters of a Query request, where lists are `Name.1`, `Name.2`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Form(HashMap<String, String>);
@@ -145,11 +151,11 @@ impl Refusal {
                     format!("<Response><Errors>{error}</Errors><RequestID>{id}</RequestID></Response>");
                 respond(self.status, "text/xml;charset=UTF-8", body)
             }
-            "sts" => {
+            query if is_query(query) => {
                 let kind = if self.status < 500 { "Sender" } else { "Receiver" };
                 let error = format!("<Type>{kind}</Type><Code>{code}</Code><Message>{message}</Message>");
                 let body = format!(
-                    "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error>{error}</Error>\
+                    "<ErrorResponse xmlns=\"https://{query}.amazonaws.com/doc/\"><Error>{error}</Error>\
                      <RequestId>{id}</RequestId></ErrorResponse>"
                 );
                 respond(self.status, "text/xml", body)

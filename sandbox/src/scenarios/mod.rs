@@ -4,29 +4,36 @@
 //! Tests walk [`SCENARIOS`] beside the registry and fail where a remediator has no part in it, so that one which is
 //! added is held to every promise without a test being written for it.
 
+mod cloudtrail;
 mod cognito;
+mod dynamodb;
 mod ec2;
+mod ecr;
+mod elasticache;
+mod guardduty;
+mod iam;
+mod kms;
+mod lambda;
+mod list;
+mod logs;
+mod macie2;
+mod rds;
+mod redshift;
 mod s3;
+mod secretsmanager;
+mod sns;
+mod sqs;
+mod ssm;
 
 use std::pin::Pin;
 
 use aws_config::SdkConfig;
 use serde_json::{Value, json};
 
+pub use list::SCENARIOS;
+
 pub use crate::account::Error;
 use crate::{findings::ControlFinding, securityhub::partition};
-
-/// All that remediators are tried with, in the order of the registry.
-pub const SCENARIOS: &[&Scenarios] = &[
-    &cognito::disable_user::SCENARIOS,
-    &ec2::release_address::SCENARIOS,
-    &ec2::restrict_ingress::SCENARIOS,
-    &s3::add_lifecycle_rule::SCENARIOS,
-    &s3::block_account_public_access::SCENARIOS,
-    &s3::block_public_access::SCENARIOS,
-    &s3::enable_versioning::SCENARIOS,
-    &s3::require_tls::SCENARIOS,
-];
 
 /// What a call of the SDK comes to, some time.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
@@ -78,6 +85,19 @@ pub struct Scenarios {
     pub cases: &'static [Case],
     /// What is looked at.
     pub look: Look,
+    /// What another emulator, which enforces IAM, can show of it.
+    pub ministack: OnMinistack,
+}
+
+/// How far ministack, an independent emulator that enforces IAM, can show a remediator.
+#[derive(Clone, Copy, Debug)]
+pub enum OnMinistack {
+    /// The whole way and back, save that it lets these actions through without asking for leave.
+    Whole(&'static [&'static str]),
+    /// The fix, and not the way back, for this reason.
+    NoWayBack(&'static str),
+    /// Not at all, for this reason.
+    No(&'static str),
 }
 
 /// One resource, and what the remediator makes of it.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::scenarios::{
     Case, Error,
     Expect::{Compliant, Exempt, Fixed, Refused},
-    Place, Scenarios,
+    OnMinistack, Place, Scenarios,
 };
 
 const INACTIVE: &str = "redress.cognito-inactive-user";
@@ -32,6 +32,7 @@ pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
             .params("{protected_groups: [break-glass]}"),
     ],
     look: |at, arn| Box::pin(look(at, arn)),
+    ministack: OnMinistack::Whole(&["cognito-idp:ListTagsForResource"]),
 };
 
 const NAME: &str = "ada";

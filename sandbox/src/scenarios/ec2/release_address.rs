@@ -5,7 +5,7 @@ use super::{id, named};
 use crate::scenarios::{
     Case, Error,
     Expect::{Compliant, Fixed, Refused},
-    Place, Scenarios,
+    OnMinistack, Place, Scenarios,
 };
 
 pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
@@ -31,6 +31,9 @@ pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
         .params("{grace_days: 0}"),
     ],
     look: |at, _| Box::pin(look(at)),
+    ministack: OnMinistack::NoWayBack(
+        "it asks for `AllocateAddress` on no address at all, and AWS on those that it gives",
+    ),
 };
 
 async fn address(at: &Place) -> Result<String, Error> {

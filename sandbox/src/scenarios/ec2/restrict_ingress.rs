@@ -5,7 +5,7 @@ use super::{id, named};
 use crate::scenarios::{
     Case, Error,
     Expect::{Compliant, Fixed, Refused},
-    Place, Scenarios,
+    OnMinistack, Place, Scenarios,
 };
 
 pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
@@ -28,6 +28,7 @@ pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
         Case::new("open too widely", "EC2.13", |at| Box::pin(group(at, WIDE)), Refused("set `wide: split`")),
     ],
     look: |at, arn| Box::pin(look(at, arn)),
+    ministack: OnMinistack::Whole(&["ec2:CreateTags"]),
 };
 
 /// Protocol, ports, source, description.

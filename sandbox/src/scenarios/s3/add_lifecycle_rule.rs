@@ -8,7 +8,7 @@ use super::{absent, bucket, name, versioned};
 use crate::scenarios::{
     Case, Error,
     Expect::{Compliant, Fixed, Refused},
-    Place, Scenarios,
+    OnMinistack, Place, Scenarios,
 };
 
 pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
@@ -31,6 +31,7 @@ pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
         ),
     ],
     look: |at, arn| Box::pin(look(at, arn)),
+    ministack: OnMinistack::Whole(&[]),
 };
 
 async fn with(at: &Place, id: &str, status: &str) -> Result<String, Error> {

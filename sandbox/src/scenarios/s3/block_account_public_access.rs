@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use crate::scenarios::{
     Case, Error,
     Expect::{Compliant, Fixed},
-    Place, Scenarios,
+    OnMinistack, Place, Scenarios,
 };
 
 pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
@@ -17,6 +17,7 @@ pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
         Case::new("that is blocked", "S3.1", |at| Box::pin(blocked(at, true)), Compliant),
     ],
     look: |at, _| Box::pin(look(at)),
+    ministack: OnMinistack::No("it has no S3 Control"),
 };
 
 fn control(at: &Place) -> aws_sdk_s3control::Client {

@@ -5,7 +5,7 @@ use super::{absent, bucket, name, website};
 use crate::scenarios::{
     Case, Error,
     Expect::{Compliant, Fixed, Refused},
-    Place, Scenarios,
+    OnMinistack, Place, Scenarios,
 };
 
 pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
@@ -23,6 +23,7 @@ pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
         Case::new("of a website", "S3.8", |at| Box::pin(open_website(at)), Refused("static website")),
     ],
     look: |at, arn| Box::pin(look(at, arn)),
+    ministack: OnMinistack::Whole(&[]),
 };
 
 async fn open(at: &Place) -> Result<String, Error> {

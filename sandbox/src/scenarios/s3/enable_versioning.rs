@@ -7,7 +7,7 @@ use super::{absent, bucket, name, versioned};
 use crate::scenarios::{
     Case, Error,
     Expect::{Compliant, Fixed, FixedOneWay},
-    Place, Scenarios,
+    OnMinistack, Place, Scenarios,
 };
 
 pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
@@ -21,6 +21,7 @@ pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
         Case::new("that is versioned", "S3.14", |at| Box::pin(versioned(at, "Enabled")), Compliant),
     ],
     look: |at, arn| Box::pin(look(at, arn)),
+    ministack: OnMinistack::Whole(&[]),
 };
 
 async fn expiring(at: &Place) -> Result<String, Error> {

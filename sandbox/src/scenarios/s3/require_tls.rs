@@ -5,7 +5,7 @@ use crate::{
     scenarios::{
         Case, Error,
         Expect::{Compliant, Fixed, Refused},
-        Place, Scenarios,
+        OnMinistack, Place, Scenarios,
     },
     securityhub::partition,
 };
@@ -36,6 +36,7 @@ pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
         ),
     ],
     look: |at, arn| Box::pin(look(at, arn)),
+    ministack: OnMinistack::No("it speaks plain HTTP, and enforces the very policy that the fix makes"),
 };
 
 const THEIRS: &str = r#"{

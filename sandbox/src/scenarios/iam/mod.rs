@@ -1,0 +1,1 @@
+//! IAM users and policies, and the settings of an account.

@@ -1,0 +1,1 @@
+//! RDS instances, clusters and snapshots.

@@ -1,0 +1,1 @@
+//! Documents of Systems Manager, and its settings of an account.
