@@ -109,7 +109,7 @@ impl Standard {
     ];
 
     /// Slug and version, as in the standard's ARN.
-    fn slug(self) -> &'static str {
+    pub fn slug(self) -> &'static str {
         match self {
             Self::Fsbp => "aws-foundational-security-best-practices/v/1.0.0",
             Self::Cis120 => "cis-aws-foundations-benchmark/v/1.2.0",

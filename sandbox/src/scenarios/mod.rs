@@ -164,26 +164,22 @@ impl Case {
 }
 
 impl Scenarios {
+    /// The finding of a case on a resource.
+    pub fn control_finding(&self, case: &Case, at: &Place, id: &str) -> ControlFinding {
+        // A finding of redress's own borrows the form of one of Security Hub's.
+        let control = if case.control.starts_with("redress.") { "S3.14" } else { case.control };
+        let finding = ControlFinding::new(control)
+            .resource(self.resource_type, id)
+            .account(&at.account)
+            .region(&at.region);
+        case.parameters.iter().fold(finding, |finding, (name, values)| finding.parameter(name, values))
+    }
+
     /// The finding of a case on a resource, in ASFF.
     pub fn finding(&self, case: &Case, at: &Place, id: &str) -> Value {
-        let finding = |control| {
-            ControlFinding::new(control)
-                .resource(self.resource_type, id)
-                .account(&at.account)
-                .region(&at.region)
-                .asff()
-        };
-        let Some(own) = case.control.strip_prefix("redress.") else {
-            let mut finding = finding(case.control);
-            if !case.parameters.is_empty() {
-                let parameters =
-                    case.parameters.iter().map(|(name, value)| json!({ "Name": name, "Value": value }));
-                finding["Compliance"]["SecurityControlParameters"] = parameters.collect();
-            }
-            return finding;
-        };
+        let mut finding = self.control_finding(case, at, id).asff();
+        let Some(own) = case.control.strip_prefix("redress.") else { return finding };
         // A finding of redress's own, which the account's own product brings.
-        let mut finding = finding("S3.14");
         finding["Id"] = json!(format!("redress/{own}/{id}"));
         finding["GeneratorId"] = json!(case.control);
         let product = format!("product/{}/default", at.account);

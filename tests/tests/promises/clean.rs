@@ -7,7 +7,7 @@ use redress_router::{
     audit::{Stage, Verb},
     engine::{Done, Outcome},
 };
-use redress_sandbox::scenarios::{Expect, SCENARIOS};
+use redress_sandbox::scenarios::{Case, Expect, SCENARIOS};
 use serde_json::Value;
 
 use crate::{all, cases, world::World};
@@ -112,6 +112,30 @@ fn every_case_goes_all_the_way_and_back() {
         Box::pin(keeps_its_promises(&world)).await.map_err(|why| format!("{}: {why}", world.name()))
     });
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// One control goes by many names: in each standard that has it, and in OCSF.
+#[test]
+fn every_spelling_leads_to_the_same_plan() {
+    let number = std::sync::atomic::AtomicUsize::new(0);
+    let own = |case: &Case| case.control.starts_with("redress.");
+    let changing = cases().into_iter().filter(|(_, case)| case.expect.changes() && !own(case)).collect();
+    let wrong = all(changing, async |(scenarios, case)| {
+        let mut world = World::new(scenarios, case).await;
+        let plain = outcome(world.ask(Verb::Plan, "plain").await)?;
+        for (name, finding) in world.spellings() {
+            world.tell(finding);
+            let planned = outcome(world.ask(Verb::Plan, &name).await)?;
+            let same = planned.stage == Stage::Planned
+                && planned.change == plain.change
+                && planned.subject.resource == plain.subject.resource;
+            holds(same, || format!("{} as {name}: {planned:?}", world.name()))?;
+            number.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+        Ok(())
+    });
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    println!("{} spellings", number.into_inner());
 }
 
 /// A finding of a resource that is gone, or never was.

@@ -25,6 +25,7 @@ use redress_router::{
 };
 use redress_sandbox::{
     emulator::{Call, Emulator, Fault},
+    findings::Standard,
     scenarios::{Case, Place, Scenarios},
 };
 use serde_json::Value;
@@ -400,6 +401,29 @@ impl World {
         let Some(absent) = self.scenarios.absent else { return false };
         self.finding = self.scenarios.finding(self.case, &self.place, &absent(&self.place));
         true
+    }
+
+    /// The same finding in every spelling that Security Hub has for it, each with what it is called.
+    pub fn spellings(&self) -> Vec<(String, Value)> {
+        let finding = self.scenarios.control_finding(self.case, &self.place, &self.id);
+        let mut spellings = vec![("OCSF".to_owned(), finding.ocsf())];
+        for row in include_str!("../../../router/data/generator-ids.tsv").lines().skip(1) {
+            let Some((generator, control)) = row.split_once('\t') else { continue };
+            if control != self.case.control {
+                continue;
+            }
+            let (of, number) = generator.rsplit_once('/').unwrap();
+            let standard = Standard::ALL.into_iter().find(|standard| of.contains(standard.slug())).unwrap();
+            let spelt = finding.clone().requirement(number).asff_unconsolidated(standard);
+            assert_eq!(spelt["GeneratorId"], generator);
+            spellings.push((generator.to_owned(), spelt));
+        }
+        spellings
+    }
+
+    /// Is about this finding from now on.
+    pub fn tell(&mut self, finding: Value) {
+        self.finding = finding;
     }
 
     /// What the case is called in failures.
