@@ -1,6 +1,7 @@
 //! `cargo xtask check` and `cargo xtask test`.
 
 use std::{
+    collections::BTreeMap,
     error::Error,
     io::{BufRead as _, BufReader, Write as _},
     path::Path,
@@ -72,6 +73,8 @@ fn all_checks(root: &Path) -> Result<(usize, usize), Box<dyn Error>> {
             }
         },
     ));
+    heading("cargo tree --workspace");
+    report.push(("one build", one_build(root)?));
     let lints = ["--workspace", "--all-targets", "--", "-D", "warnings"];
     report.push(("lints", tool(root, "clippy", "clippy", &lints, &[])?));
     // Needs what clippy has just made, and no more.
@@ -99,6 +102,32 @@ fn all_checks(root: &Path) -> Result<(usize, usize), Box<dyn Error>> {
         }
     }
     Ok((passed, failed))
+}
+
+/// Whether tests are built with the very dependencies that the program is built with. One crate that only tests use can
+/// turn on a feature of another, and every SDK crate that depends on that one is built a second time: minutes, and
+/// gigabytes (docs/decisions/0005-build-selection.md).
+fn one_build(root: &Path) -> Result<Ended, Box<dyn Error>> {
+    let features = |edges: &str| -> Result<BTreeMap<String, String>, Box<dyn Error>> {
+        let arguments = ["tree", "--workspace", "--prefix", "none", "--format", "{p}|{f}", "--edges", edges];
+        let output = cargo(root, &arguments).output()?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+        }
+        let text = String::from_utf8(output.stdout)?;
+        let lines = text.lines().map(|line| line.trim_end_matches(" (*)"));
+        let split = lines.filter_map(|line| line.split_once('|'));
+        Ok(split.map(|(package, features)| (package.to_owned(), features.to_owned())).collect())
+    };
+    let (program, tests) = (features("normal,build")?, features("normal,build,dev")?);
+    let mut ended = Ended::Passed;
+    for (package, features) in program {
+        if let Some(others) = tests.get(&package).filter(|others| **others != features) {
+            eprintln!("{package}: built with `{features}`, and for tests with `{others}`");
+            ended = Ended::Failed;
+        }
+    }
+    Ok(ended)
 }
 
 /// Terraform's own checks of the deployment, where it is at hand with its providers.

@@ -8,6 +8,7 @@ use std::{
 
 use redress_remediators::{Action, Erased, On, REGISTRY, Risk};
 use redress_router::control::{self, INACTIVE_USER};
+use redress_sandbox::scenarios::{OnMinistack, SCENARIOS};
 use serde_json::Value;
 
 /// The document.
@@ -34,6 +35,13 @@ fn write_document(text: &mut String) -> fmt::Result {
          is touched.\n",
         supported.len(),
         known - supported.len(),
+    )?;
+    writeln!(
+        text,
+        "Everything is tried on emulators: none of it has been run on AWS. The embedded emulator is \
+         [winterbaume](https://crates.io/crates/winterbaume-core), set right where it differs from AWS, and redress's \
+         own for EC2, KMS and S3 Control; [ministack](https://pypi.org/project/ministack/) is an independent one, \
+         which enforces IAM.\n"
     )?;
     writeln!(text, "| control | severity | what must hold | fixed by | worst risk |")?;
     writeln!(text, "|---|---|---|---|---|")?;
@@ -95,6 +103,7 @@ fn section(text: &mut String, remediator: &dyn Erased) -> fmt::Result {
         }
         writeln!(text, "{facts}.")?;
     }
+    writeln!(text, "- **Tried on**: {}", cell(&tried(spec.name)))?;
     writeln!(text, "\n### Parameters of `{}`", spec.name)?;
     parameters(text, &remediator.params_schema().to_value())?;
     writeln!(text, "\n### IAM actions of `{}`", spec.name)?;
@@ -123,6 +132,26 @@ fn section(text: &mut String, remediator: &dyn Erased) -> fmt::Result {
         writeln!(text, "\n`{}`: {}", implied.action.iam, implied.why)?;
     }
     Ok(())
+}
+
+/// What a remediator is tried on, with how many resources.
+fn tried(name: &str) -> String {
+    let Some(scenarios) = SCENARIOS.iter().find(|scenarios| scenarios.remediator == name) else {
+        return "nothing".to_owned();
+    };
+    let cases = scenarios.cases.len();
+    let embedded = format!("the embedded emulator ({cases} cases, each with a fault at every call)");
+    match scenarios.ministack {
+        OnMinistack::Whole([]) => format!("{embedded}; ministack, with IAM enforced."),
+        OnMinistack::Whole(actions) => {
+            let actions: Vec<String> = actions.iter().map(|action| format!("`{action}`")).collect();
+            format!("{embedded}; ministack, with IAM enforced, save for {}.", actions.join(", "))
+        }
+        OnMinistack::NoWayBack(why) => {
+            format!("{embedded}; the fix, not its way back, on ministack with IAM enforced: {why}.")
+        }
+        OnMinistack::No(why) => format!("{embedded}; not on ministack: {why}."),
+    }
 }
 
 fn on(remediator: &dyn Erased, on: On) -> String {
