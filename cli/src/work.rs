@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use redress_remediators::{Change, Key};
+use redress_remediators::{Change, Key, find};
 use redress_router::{
     audit::{Asker, Verb},
     diff::{Difference, differences},
@@ -156,8 +156,74 @@ pub(crate) async fn all(
     }
     bar.finish_and_clear();
     let mut items: Vec<Item> = sorted.into_iter().flatten().collect();
+    bring_together(&mut items);
     mark_same(&mut items);
+    refuse_conflicts(&mut items);
     Ok(items)
+}
+
+/// Puts findings of one resource side by side, where the first of them is, and a fix that may bring another finding
+/// before the fix of that one.
+fn bring_together(items: &mut [Item]) {
+    let place = |item: &Item| item.outcome.as_ref().and_then(|outcome| outcome.subject.resource.clone());
+    let raised = |item: &Item| {
+        let remediator = item.entry.remediator.as_deref().and_then(find);
+        remediator.map_or(&[][..], |remediator| remediator.may_raise())
+    };
+    let mut first: HashMap<Key, (usize, Vec<&'static str>)> = HashMap::new();
+    for (number, item) in items.iter().enumerate() {
+        if let Some(key) = place(item) {
+            first.entry(key).or_insert((number, Vec::new())).1.extend(raised(item));
+        }
+    }
+    let mut ranked: Vec<((usize, bool), Item)> = items
+        .iter()
+        .enumerate()
+        .map(|(number, item)| {
+            let known = place(item).and_then(|key| first.get(&key));
+            let rank = known.map_or((number, false), |(at, raised)| {
+                let control = item.finding.as_ref().map(|finding| finding.control.as_str());
+                (*at, control.is_some_and(|control| raised.contains(&control)))
+            });
+            (rank, item.clone())
+        })
+        .collect();
+    ranked.sort_by_key(|(rank, _)| *rank);
+    for (place, (_, item)) in items.iter_mut().zip(ranked) {
+        *place = item;
+    }
+}
+
+/// Refuses a change that wants one value of a resource to be something else than an earlier change does.
+fn refuse_conflicts(items: &mut [Item]) {
+    for number in 1..items.len() {
+        let Some((earlier, [item, ..])) = items.split_at_mut_checked(number) else { continue };
+        let Some((_, key, change)) = item.planned() else { continue };
+        let conflict = earlier.iter().enumerate().find_map(|(at, other)| {
+            let (_, _, theirs) = other.planned().filter(|(_, of, _)| *of == key)?;
+            let same = other.entry.remediator == item.entry.remediator;
+            let path = same.then(|| contradiction(change, theirs)).flatten()?;
+            Some(format!(
+                "it wants another `{path}` than number {} above: apply that one, then plan again",
+                at + 1
+            ))
+        });
+        if let Some(why) = conflict {
+            item.entry = item.entry.clone().not_begun(&why);
+        }
+    }
+}
+
+/// A value that both changes alter, each to another.
+fn contradiction(one: &Change<Value>, other: &Change<Value>) -> Option<String> {
+    // Members of lists are added and removed one by one: two changes of a list need not be at odds.
+    let altered = |change: &Change<Value>| {
+        let all = differences(&change.from, &change.to);
+        all.into_iter().filter(|one| one.from.is_some() && one.to.is_some()).collect::<Vec<_>>()
+    };
+    let others = altered(other);
+    let at_odds = |one: &Difference| others.iter().any(|other| other.path == one.path && other.to != one.to);
+    altered(one).into_iter().find(at_odds).map(|one| one.path)
 }
 
 /// Says of a change that an earlier finding asks for as well.
@@ -311,6 +377,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn two_changes_are_at_odds_over_a_value_not_over_members_of_a_list() {
+        let change = |from, to| Change { from, to };
+        let policy = |length| json!({ "length": length, "symbols": false });
+        let eight = change(policy(6), policy(8));
+        assert_eq!(contradiction(&eight, &eight), None);
+        assert_eq!(contradiction(&change(policy(6), policy(14)), &eight).as_deref(), Some("length"));
+        let symbols = change(policy(6), json!({ "length": 6, "symbols": true }));
+        assert_eq!(contradiction(&symbols, &eight), None);
+        let ssh = change(json!(["ssh", "rdp"]), json!(["rdp"]));
+        let rdp = change(json!(["ssh", "rdp"]), json!(["ssh"]));
+        assert_eq!(contradiction(&ssh, &rdp), None);
+    }
 
     #[test]
     fn a_part_of_what_was_agreed_is_agreed() {

@@ -234,6 +234,35 @@ async fn a_plan_file_is_made_exactly_or_refused() {
     assert!(again.out.contains("nothing to do"), "{}", again.out);
 }
 
+/// Of one bucket, what a fix brings is shown and made after it, whatever stood between them.
+#[tokio::test]
+async fn findings_of_one_resource_stand_together_in_the_order_in_which_they_are_fixed() {
+    let world = World::new().await;
+    let s3 = aws_sdk_s3::Client::new(&world.emulator.sdk_config(ACCOUNT, REGION));
+    let bucket = &world.made.unversioned;
+    s3.delete_bucket_lifecycle().bucket(&bucket.name).send().await.unwrap();
+    let lifecycle = |control| {
+        ControlFinding::new(control).account(ACCOUNT).region(REGION).resource("AwsS3Bucket", &bucket.arn)
+    };
+    let findings =
+        [lifecycle("S3.10"), world.finding("EC2.13"), world.finding("S3.14"), lifecycle("S3.13")];
+    let findings: Vec<Value> = findings.iter().map(ControlFinding::asff).collect();
+    let file = world.file("findings.json", &json!(findings).to_string());
+    let controls = |ended: &Ended| -> Vec<String> {
+        let items = json_of(ended)["items"].as_array().unwrap().clone();
+        items.iter().map(|item| item["control"].as_str().unwrap().to_owned()).collect()
+    };
+    let planned = world.command(&["plan", &file, "--format", "json"]).await;
+    assert_eq!(controls(&planned), ["S3.14", "S3.13", "S3.10", "EC2.13"], "{}", planned.out);
+    assert!(planned.out.contains("once this is done, S3.10 fails"), "{}", planned.out);
+    world.emulator.forget_calls();
+    let made = world.command(&["apply", &file, "--yes", "--format", "json"]).await;
+    assert_eq!(made.exit, Exit::Done, "{}{}", made.out, made.err);
+    let writes = world.writes();
+    let at = |operation: &str| writes.iter().position(|write| write == operation).unwrap();
+    assert!(at("PutBucketVersioning") < at("PutBucketLifecycleConfiguration"), "{writes:?}");
+}
+
 #[tokio::test]
 async fn two_controls_of_one_group_change_it_once_each() {
     let world = World::new().await;

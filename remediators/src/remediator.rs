@@ -32,6 +32,9 @@ pub trait Remediator: Send + Sync + 'static {
     /// Name, controls, worst risk, IAM actions, documentation.
     const SPEC: Spec;
 
+    /// Controls that may fail once the fix is made, because it is made.
+    const RAISES: &'static [&'static str] = &[];
+
     /// What shows that the finding is true.
     const EVIDENCE: Evidence = Evidence::State;
 
@@ -82,6 +85,12 @@ pub trait Remediator: Send + Sync + 'static {
     /// Puts back only what the run changed; a change of somebody else's beside it stays.
     fn undo(change: &Change<Self::State>, now: &Self::State) -> Undo<Self::State> {
         whole(change, now)
+    }
+
+    /// Of [`Self::RAISES`], those that will fail in this state. Their plans say so.
+    fn raises(to: &Self::State) -> &'static [&'static str] {
+        let _ = to;
+        Self::RAISES
     }
 
     /// Whether the engine keeps the time since when it has seen this state without interruption, and
@@ -326,6 +335,18 @@ pub trait Erased: Send + Sync + 'static {
     fn spec(&self) -> &'static Spec;
     /// See [`Resource::KIND`].
     fn kind(&self) -> &'static KindInfo;
+    /// See [`Remediator::RAISES`].
+    fn may_raise(&self) -> &'static [&'static str] {
+        &[]
+    }
+    /// See [`Remediator::raises`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] where the state can't be read.
+    fn raises(&self, to: &Value) -> Result<&'static [&'static str]> {
+        let _ = to;
+        Ok(&[])
+    }
     /// See [`Remediator::EVIDENCE`].
     fn evidence(&self) -> Evidence;
     /// The JSON schema of the rule's parameters.
@@ -397,6 +418,14 @@ impl<R: Remediator> Erased for R {
 
     fn kind(&self) -> &'static KindInfo {
         const { &R::Resource::KIND }
+    }
+
+    fn may_raise(&self) -> &'static [&'static str] {
+        R::RAISES
+    }
+
+    fn raises(&self, to: &Value) -> Result<&'static [&'static str]> {
+        Ok(R::raises(&state_of::<R>(to)?))
     }
 
     fn evidence(&self) -> Evidence {

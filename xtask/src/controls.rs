@@ -103,6 +103,10 @@ fn section(text: &mut String, remediator: &dyn Erased) -> fmt::Result {
         }
         writeln!(text, "{facts}.")?;
     }
+    if !remediator.may_raise().is_empty() {
+        let raised: Vec<String> = remediator.may_raise().iter().map(|control| linked(control)).collect();
+        writeln!(text, "- **May bring a finding of**: {}", raised.join(", "))?;
+    }
     writeln!(text, "- **Tried on**: {}", cell(&tried(spec.name)))?;
     writeln!(text, "\n### Parameters of `{}`", spec.name)?;
     parameters(text, &remediator.params_schema().to_value())?;

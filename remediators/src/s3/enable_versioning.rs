@@ -17,6 +17,9 @@ pub(crate) struct Versioning {
     /// Enabled lifecycle rules that expire current objects and no older version. Read, never altered.
     #[serde(default)]
     expiring: Vec<String>,
+    /// Whether it has an enabled lifecycle rule of any kind. Read, never altered.
+    #[serde(default)]
+    lifecycle: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,7 +41,7 @@ impl Remediator for EnableVersioning {
                older version.",
         who_notices: "The bill. Older versions cost what any object costs, and a lifecycle rule that \
                       expires objects no longer frees space. For up to 15 minutes after the first enabling, \
-                      reads may still miss new objects, and S3.10 may want a lifecycle rule next.",
+                      reads may still miss new objects.",
         way_back: "Suspends versioning: S3 has no way back to \"never\". Versions written meanwhile stay.",
         reads: &[
             Action::new("s3:GetBucketVersioning", On::Resource),
@@ -49,6 +52,8 @@ impl Remediator for EnableVersioning {
         undo: &[],
         implied: &[],
     };
+    // A versioned bucket should have a lifecycle.
+    const RAISES: &'static [&'static str] = &["S3.10"];
     type Resource = Bucket;
     type Params = NoParams;
     type State = Versioning;
@@ -65,6 +70,8 @@ impl Remediator for EnableVersioning {
         let (versioning, lifecycle) = tokio::join!(versioning, lifecycle);
         let found = versioning?;
         let rules = lifecycle.absent_if("NoSuchLifecycleConfiguration")?.and_then(|found| found.rules);
+        let rules: Vec<_> =
+            rules.into_iter().flatten().filter(|rule| rule.status == ExpirationStatus::Enabled).collect();
         Ok(Versioning {
             status: match found.status {
                 None => Never,
@@ -72,10 +79,9 @@ impl Remediator for EnableVersioning {
                 Some(_) => Suspended,
             },
             mfa_delete: found.mfa_delete == Some(MfaDeleteStatus::Enabled),
+            lifecycle: !rules.is_empty(),
             expiring: rules
-                .unwrap_or_default()
                 .into_iter()
-                .filter(|rule| rule.status == ExpirationStatus::Enabled)
                 .filter(|rule| rule.noncurrent_version_expiration.is_none())
                 .filter(|rule| rule.expiration.as_ref().is_some_and(|e| e.days.is_some() || e.date.is_some()))
                 .map(|rule| rule.id.unwrap_or_else(|| "(unnamed)".to_owned()))
@@ -118,6 +124,10 @@ impl Remediator for EnableVersioning {
         Ok(())
     }
 
+    fn raises(to: &Versioning) -> &'static [&'static str] {
+        if to.lifecycle { &[] } else { Self::RAISES }
+    }
+
     fn undo(change: &Change<Versioning>, now: &Versioning) -> Undo<Versioning> {
         match now.status {
             Never | Suspended => Undo::Nothing,
@@ -139,7 +149,7 @@ mod tests {
     use crate::remediator::test::ask;
 
     fn state(status: Status) -> Versioning {
-        Versioning { status, mfa_delete: false, expiring: Vec::new() }
+        Versioning { status, mfa_delete: false, expiring: Vec::new(), lifecycle: false }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use tracing::warn;
 use super::{Done, Engine, Outcome, Purpose, Request, SOON};
 use crate::{
     audit::{Record, Stage, Subject, Verb, verify_run},
+    control,
     event::printable,
     exemption::{self, Found},
     finding::{Note, Workflow},
@@ -214,6 +215,12 @@ impl Run<'_> {
             }
             Plan::Exempt(why) => return Err(Stop::stage(Stage::Exempt, why)),
         };
+        if matches!(self.goal, Goal::Fix) {
+            notes.extend(self.remediator.raises(&to)?.iter().map(|raised| {
+                let title = control::info(raised).map_or("", |info| info.title);
+                format!("once this is done, {raised} fails: {title}")
+            }));
+        }
         notes.extend(self.asides.iter().map(|aside| format!("AWS's defaults are assumed: {aside}")));
         let change = Change { from: now, to };
         if let Some(agreed) = &request.agreed
