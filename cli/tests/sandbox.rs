@@ -244,8 +244,7 @@ async fn findings_of_one_resource_stand_together_in_the_order_in_which_they_are_
     let lifecycle = |control| {
         ControlFinding::new(control).account(ACCOUNT).region(REGION).resource("AwsS3Bucket", &bucket.arn)
     };
-    let findings =
-        [lifecycle("S3.10"), world.finding("EC2.13"), world.finding("S3.14"), lifecycle("S3.13")];
+    let findings = [lifecycle("S3.10"), world.finding("EC2.13"), world.finding("S3.14"), lifecycle("S3.13")];
     let findings: Vec<Value> = findings.iter().map(ControlFinding::asff).collect();
     let file = world.file("findings.json", &json!(findings).to_string());
     let controls = |ended: &Ended| -> Vec<String> {

@@ -63,8 +63,10 @@ struct Piece {
     class: Option<Class>,
 }
 
-/// Each point of a clean run, with each thing that can happen there; but for the first case of a remediator that
-/// changes something, with one of them, unless everything is to be tried.
+/// Each point of a clean run, with each thing that can happen there, if everything is to be tried. Otherwise a sample:
+/// of the first case of a remediator that changes something, each point with one fault that passes and another that
+/// lasts; of the others, every third point with one of them. Which ones goes by case and remediator, so that all of them
+/// together see each fault at each kind of call.
 async fn pieces(scenarios: &'static Scenarios, case: &'static Case, verb: Verb, crash: bool) -> Vec<Piece> {
     let world = World::new(scenarios, case).await;
     if verb == Verb::Undo {
@@ -74,24 +76,33 @@ async fn pieces(scenarios: &'static Scenarios, case: &'static Case, verb: Verb, 
     world.ask(verb, "event").await;
     let number = world.points().len();
     let first = scenarios.cases.iter().find(|case| case.expect.changes());
-    let everything = is_long() || first.is_some_and(|first| std::ptr::eq(first, case));
+    let first = first.is_some_and(|first| std::ptr::eq(first, case));
     let place = scenarios.cases.iter().position(|known| std::ptr::eq(known, case)).unwrap();
+    let place = place + scenarios.remediator.bytes().map(usize::from).sum::<usize>();
     let mut pieces = Vec::new();
     let mut add = |at, trouble, lasting, class| {
         let order = Order { at, trouble, lasting };
         pieces.push(Piece { scenarios, case, verb, order, class });
     };
     for at in 0..number {
+        if !is_long() && !first && (at + place) % 3 != 0 {
+            continue;
+        }
         if crash {
-            add(at, Trouble::CrashBefore, false, None);
-            add(at, Trouble::CrashAfter, false, None);
+            for (after, trouble) in [Trouble::CrashBefore, Trouble::CrashAfter].into_iter().enumerate() {
+                if is_long() || first || (at + place) / 3 % 2 == after {
+                    add(at, trouble, false, None);
+                }
+            }
             continue;
         }
         let faults = faults();
-        let turn = (at + place) % faults.len();
+        let number = faults.len();
         for (kind, (fault, class)) in faults.into_iter().enumerate() {
-            if everything || kind == turn {
+            if is_long() || (at + place) % number == kind {
                 add(at, Trouble::Fault(fault.clone()), false, Some(class));
+            }
+            if is_long() || first && (at + place + number / 2) % number == kind {
                 add(at, Trouble::Fault(fault), true, Some(class));
             }
         }
