@@ -7,8 +7,9 @@ use redress_router::aws::{SOURCE_IDENTITY, control_parameters_statement};
 use serde_json::{Map, Value, json};
 
 /// Remediators in one managed policy: a role takes
-/// [ten policies of 6,144 characters](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html).
-const PER_POLICY: usize = 4;
+/// [ten policies of 6,144 characters](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html), and
+/// `Fn::Or` ten conditions.
+const PER_POLICY: usize = 8;
 
 /// The template: a parameter for each remediator says whether the role has its actions.
 pub fn template() -> Value {
