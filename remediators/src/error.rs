@@ -257,14 +257,13 @@ fn find_source<T: StdError + 'static>(error: &dyn StdError) -> Option<&T> {
     None
 }
 
-#[cfg(any(feature = "s3", feature = "ec2", feature = "cognito"))]
 /// Turns "there is no such configuration" into `None`, which is not "there is no such resource".
+#[allow(dead_code, reason = "a build may have the features of no service")]
 pub(crate) trait AbsentIf<T> {
     /// `Ok(None)` where AWS answered with exactly this code.
     fn absent_if(self, code: &str) -> Result<Option<T>>;
 }
 
-#[cfg(any(feature = "s3", feature = "ec2", feature = "cognito"))]
 impl<T, E> AbsentIf<T> for std::result::Result<T, SdkError<E, HttpResponse>>
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,

@@ -422,7 +422,7 @@ impl Engine {
                 Err(Stop::Again) => {}
                 Err(Stop::Retry { after, why, error }) => return Done::Retry { after, why, error },
                 Err(Stop::Stage { stage, reason, error }) => {
-                    let ending = Ending { stage, reason: Some(reason), error, ..Ending::default() };
+                    let ending = Ending { reason: Some(reason), error, ..Ending::new(stage) };
                     return run.conclude(ending).await;
                 }
             }
@@ -658,7 +658,7 @@ impl Engine {
         };
         run.look_back().await;
         let reason = Some(dismissed.why.to_owned());
-        run.conclude(Ending { stage: dismissed.stage, reason, ..Ending::default() }).await
+        run.conclude(Ending { reason, ..Ending::new(dismissed.stage) }).await
     }
 
     async fn refuse(&self, request: &Request, subject: Subject, key: &Key, why: &str) -> Done {
@@ -672,7 +672,7 @@ impl Engine {
         };
         let mut run = self.start(request, subject, key, remediator, None);
         run.look_back().await;
-        run.conclude(Ending { stage, reason: Some(why.to_owned()), ..Ending::default() }).await
+        run.conclude(Ending { reason: Some(why.to_owned()), ..Ending::new(stage) }).await
     }
 }
 

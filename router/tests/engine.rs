@@ -3,6 +3,15 @@
 
 mod common;
 
+#[path = "engine/access.rs"]
+mod access;
+#[path = "engine/activity.rs"]
+mod activity;
+#[path = "engine/records.rs"]
+mod records;
+#[path = "engine/settling.rs"]
+mod settling;
+
 use std::{sync::atomic::Ordering, time::Duration};
 
 use common::{Fragile, RULES, Thing, World, arn, clicked, finding, finding_of, reason, stage};

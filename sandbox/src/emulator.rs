@@ -268,6 +268,14 @@ impl Emulator {
         })
     }
 
+    /// Answers a request that came over a socket, for processes other than this one; `None` where the connection is to
+    /// break without an answer. An endpoint of one's own has no host name to tell S3 Control by.
+    pub async fn answer_to(&self, request: http::Request<Bytes>) -> Option<Response<Bytes>> {
+        let request = HttpRequest::try_from(request.map(SdkBody::from)).ok()?;
+        let (parts, body) = self.connect(request).await.ok()?.try_into_http1x().ok()?.into_parts();
+        Some(Response::from_parts(parts, body.collect().await.ok()?.to_bytes()))
+    }
+
     fn add_session(&self, access_key: &str, principal: Principal) {
         locked(&self.shared.sessions).insert(access_key.to_owned(), principal);
     }

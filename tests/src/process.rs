@@ -364,6 +364,8 @@ pub struct Usage {
     /// Peak resident memory in bytes (`VmHWM`), of this process alone: unlike `ru_maxrss`, it does not
     /// start at the size of the process that spawned it.
     pub peak_memory: u64,
+    /// Resident memory in bytes now (`VmRSS`).
+    pub memory: u64,
     /// Processor time, user and system together, in steps of 10 ms.
     pub cpu: Duration,
     /// Processor time of the threads alive now, to the nanosecond; zero where the kernel keeps no
@@ -375,8 +377,10 @@ impl Usage {
     /// Reads the figures of a process by its id.
     pub fn of(pid: u32) -> Option<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-        let kibibytes: u64 = peak.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        let bytes = |name: &str| -> Option<u64> {
+            let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+            value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+        };
 
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The second field, the name in brackets, may hold spaces and brackets itself.
@@ -390,7 +394,8 @@ impl Usage {
             line.split_ascii_whitespace().next()?.parse::<u64>().ok()
         });
         Some(Self {
-            peak_memory: kibibytes * 1024,
+            peak_memory: bytes("VmHWM:")?,
+            memory: bytes("VmRSS:")?,
             // USER_HZ is 100 on every architecture that Rust's tier 1 has.
             cpu: Duration::from_millis((user + system) * 10),
             cpu_of_threads: Duration::from_nanos(nanoseconds.sum()),

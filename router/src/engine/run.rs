@@ -117,7 +117,6 @@ impl Stop {
 }
 
 /// What a run ends with.
-#[derive(Default)]
 pub(super) struct Ending {
     pub(super) stage: Stage,
     pub(super) reason: Option<String>,
@@ -128,6 +127,22 @@ pub(super) struct Ending {
     pub(super) alarm: Option<&'static str>,
     /// Whether a write was attempted.
     pub(super) attempted: bool,
+}
+
+impl Ending {
+    /// Nothing but how it ended.
+    pub(super) fn new(stage: Stage) -> Self {
+        Self {
+            stage,
+            reason: None,
+            proposal: None,
+            after: None,
+            error: None,
+            calls: Vec::new(),
+            alarm: None,
+            attempted: false,
+        }
+    }
 }
 
 impl Run<'_> {
@@ -238,18 +253,12 @@ impl Run<'_> {
         let verdict = self.guard(stopped.filter(|_| writes), risk, facts.tags.as_ref(), &mut notes);
         let proposal = Some((change.clone(), risk, notes.clone()));
         if let Some((stage, reason)) = verdict {
-            let ending =
-                Ending { stage, reason: Some(reason), proposal, calls: aws.calls(), ..Ending::default() };
+            let ending = Ending { reason: Some(reason), proposal, calls: aws.calls(), ..Ending::new(stage) };
             return Ok(self.conclude(ending).await);
         }
         if !writes {
-            let ending = Ending {
-                stage: Stage::Planned,
-                reason: lowered,
-                proposal,
-                calls: aws.calls(),
-                ..Ending::default()
-            };
+            let ending =
+                Ending { reason: lowered, proposal, calls: aws.calls(), ..Ending::new(Stage::Planned) };
             return Ok(self.conclude(ending).await);
         }
         Box::pin(self.write(&aws, change, risk, notes)).await
@@ -499,8 +508,7 @@ impl Run<'_> {
         } else {
             (Stage::Skipped, "nothing to undo: it is already as it was".to_owned(), None)
         };
-        let ending =
-            Ending { stage, reason: Some(reason), after: Some(now), calls, alarm, ..Ending::default() };
+        let ending = Ending { reason: Some(reason), after: Some(now), calls, alarm, ..Ending::new(stage) };
         self.conclude(ending).await
     }
 
@@ -545,12 +553,11 @@ impl Run<'_> {
             Err(CommitError::Limit(key)) => {
                 let limit = limits.iter().find(|(name, _)| *name == key).map_or(0, |(_, limit)| *limit);
                 let ending = Ending {
-                    stage: Stage::Refused,
                     reason: Some(guard::cap_reached(&key, limit)),
                     proposal: Some((change, risk, notes)),
                     calls: aws.calls(),
                     alarm: Some("cap_reached"),
-                    ..Ending::default()
+                    ..Ending::new(Stage::Refused)
                 };
                 return Ok(self.conclude(ending).await);
             }
@@ -580,12 +587,11 @@ impl Run<'_> {
                     format!("the kill switch can't be read, so it is on: {}", printable(&error.message));
                 if error.disposition() == Disposition::Retry {
                     let ending = Ending {
-                        stage: Stage::Refused,
                         reason: Some(why),
                         proposal,
                         calls: aws.calls(),
                         error: Some(error),
-                        ..Ending::default()
+                        ..Ending::new(Stage::Refused)
                     };
                     return Ok(self.give_back(ending).await);
                 }
@@ -593,20 +599,14 @@ impl Run<'_> {
             }
         };
         if let Some(reason) = stopped {
-            let ending = Ending {
-                stage: Stage::Refused,
-                reason: Some(reason),
-                proposal,
-                calls: aws.calls(),
-                ..Ending::default()
-            };
+            let ending =
+                Ending { reason: Some(reason), proposal, calls: aws.calls(), ..Ending::new(Stage::Refused) };
             return Ok(self.conclude(ending).await);
         }
         match seen {
             Ok((now, seen)) if seen == self.seen && self.remediator.same(&now, &change.from)? => {}
             Ok((now, _)) => {
                 let ending = Ending {
-                    stage: Stage::Skipped,
                     reason: Some(
                         "the resource changed between plan and write; nothing was written".to_owned(),
                     ),
@@ -614,18 +614,17 @@ impl Run<'_> {
                     after: Some(now),
                     calls: aws.calls(),
                     error: Some(Error::new(ErrorKind::Drifted, "drifted")),
-                    ..Ending::default()
+                    ..Ending::new(Stage::Skipped)
                 };
                 return Ok(self.give_back(ending).await);
             }
             Err(error) => {
                 let ending = Ending {
-                    stage: Stage::Failed,
                     reason: Some(format!("nothing was written: {}", printable(&error.message))),
                     proposal,
                     calls: aws.calls(),
                     error: Some(error.clone()),
-                    ..Ending::default()
+                    ..Ending::new(Stage::Failed)
                 };
                 return Ok(match error.disposition() {
                     Disposition::Retry => self.give_back(ending).await,
@@ -659,7 +658,7 @@ impl Run<'_> {
         let proposal = Some((whole.clone(), risk, notes));
         match (settled, failure) {
             (Settled::Done(after), _) => {
-                let ending = Ending { proposal, calls: aws.calls(), ..Ending::default() };
+                let ending = Ending { proposal, calls: aws.calls(), ..Ending::new(Stage::Verified) };
                 Box::pin(self.seal(whole, after, ending)).await
             }
             // The write was refused and the resource is as it was: that is the end of it.
@@ -674,14 +673,13 @@ impl Run<'_> {
                     "what this run had changed before is left"
                 };
                 let ending = Ending {
-                    stage,
                     reason: Some(format!("{}; {left}", printable(&error.message))),
                     proposal,
                     after: Some(after),
                     calls: aws.calls(),
                     error: Some(error),
                     attempted: true,
-                    ..Ending::default()
+                    ..Ending::new(stage)
                 };
                 Ok(self.conclude(ending).await)
             }
@@ -720,7 +718,7 @@ impl Run<'_> {
                 }
             }
         }
-        let ending = Ending { stage, after: Some(after), attempted: true, ..ending };
+        let ending = Ending { stage, after: Some(after), ..ending };
         Ok(self.conclude(ending).await)
     }
 
@@ -757,12 +755,7 @@ impl Run<'_> {
         };
         let Undo::To { to, notes } = self.remediator.undo(&whole, &after)? else {
             let reason = "seen while it was being disabled; somebody has enabled it".to_owned();
-            let ending = Ending {
-                stage: Stage::Skipped,
-                reason: Some(reason),
-                after: Some(after),
-                ..Ending::default()
-            };
+            let ending = Ending { reason: Some(reason), after: Some(after), ..Ending::new(Stage::Skipped) };
             return Ok(self.conclude(ending).await);
         };
         let back = Change { from: after, to };
@@ -792,11 +785,10 @@ impl Run<'_> {
         match (self.until_settled(&aws, &back, failure.as_ref()).await, failure) {
             (Settled::Done(after), _) => {
                 let ending = Ending {
-                    stage: Stage::Skipped,
                     reason: Some(why.to_owned()),
                     after: Some(after),
                     calls: aws.calls(),
-                    ..Ending::default()
+                    ..Ending::new(Stage::Skipped)
                 };
                 Ok(self.conclude(ending).await)
             }
@@ -870,12 +862,11 @@ impl Run<'_> {
         };
         let calls = aws.calls();
         let end = |stage, reason: Option<String>, after, to: &Value| Ending {
-            stage,
             reason,
             after,
             proposal: whole(to),
             calls: calls.clone(),
-            ..Ending::default()
+            ..Ending::new(stage)
         };
         let ending = match now {
             Ok(now) => match self.decide(&now)? {

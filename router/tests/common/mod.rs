@@ -15,17 +15,18 @@ use std::{
 use aws_config::SdkConfig;
 use jiff::Timestamp;
 use redress_remediators::{
-    Ask, Aws, BoxFuture, Change, Connection, Erased, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Plan,
-    Proposal, Remediator, Resource, Result, Risk, Sighting, Spec, Undo,
+    Access, Ask, Aws, BoxFuture, Change, Connection, Erased, Error, ErrorKind, Evidence, Facts, Key,
+    KindInfo, LastSeen, Misplaced, NoParams, Plan, Proposal, Remediator, Resource, Result, Risk, Sighting,
+    Spec, Undo,
 };
 use redress_router::{
     audit::{Asker, Record, Stage, Verb, verify_run},
     budget::Budget,
-    engine::{Connect, Done, Engine, Outcome, Purpose, Request, Settings},
+    engine::{Activity, Connect, ControlParams, Done, Engine, Outcome, Purpose, Request, Settings},
     event::decode,
     finding::Finding,
     rules::{Mode, RuleSet},
-    store::{Commit, CommitError, Index, Item, RunRef, Store, memory::Memory},
+    store::{Commit, CommitError, Expect, Index, Item, Op, RunRef, Store, memory::Memory},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,10 @@ pub struct Thing {
     pub looks: u32,
     pub wait_until: Option<Timestamp>,
     pub risk: Risk,
+    /// Looks fail so long, from the one after so many on.
+    pub looks_fail: Option<(u32, u32, Error)>,
+    /// A write that fails has changed what is beside.
+    pub half_done: bool,
     /// Turning it on never returns.
     pub hangs_before: bool,
     pub hangs_after: bool,
@@ -105,6 +110,9 @@ pub struct Params {
     pub patience: u32,
 }
 
+/// What stands beside a thing that is not to be turned on.
+pub const REFUSED: u32 = 2000;
+
 pub struct TurnOn;
 
 impl Remediator for TurnOn {
@@ -135,6 +143,12 @@ impl Remediator for TurnOn {
             if let Some(error) = &thing.reading_fails {
                 return Err(error.clone());
             }
+            if let Some((after, many, error)) = &thing.looks_fail
+                && thing.looks > *after
+                && thing.looks <= after + many
+            {
+                return Err(error.clone());
+            }
             if thing.lag > 0 && thing.writes > 0 {
                 thing.lag -= 1;
                 return Ok(Switch { on: !thing.on, beside: thing.beside });
@@ -146,6 +160,9 @@ impl Remediator for TurnOn {
     fn plan(now: &Switch, ask: &Ask<'_, Params>) -> Plan<Switch> {
         if now.on {
             return Plan::Compliant;
+        }
+        if now.beside == REFUSED {
+            return Plan::Refuse("it is not to be turned on".to_owned());
         }
         if let Some(since) = ask.since
             && !ask.by_person
@@ -180,6 +197,9 @@ impl Remediator for TurnOn {
         }
         let result = thing(&at.0, |thing| {
             if let Some(error) = &thing.writing_fails {
+                if thing.half_done {
+                    thing.beside += 1;
+                }
                 return Err(error.clone());
             }
             thing.writes += 1;
@@ -208,12 +228,113 @@ impl Remediator for TurnOn {
     }
 }
 
-pub const REGISTRY: &[&dyn Erased] = &[&TurnOn];
+/// Another remediator of the same things, which asks what Security Hub says of the control.
+pub struct Match;
 
-pub struct NoAccounts;
+impl Remediator for Match {
+    const SPEC: Spec =
+        Spec { name: "s3.match", version: 3, controls: &["EC2.18"], risk: Risk::Cost, ..TurnOn::SPEC };
+    type Resource = ThingAt;
+    type Params = NoParams;
+    type State = Switch;
 
-impl Connect for NoAccounts {
-    fn connect<'a>(&'a self, _: &'a Purpose<'a>) -> BoxFuture<'a, Result<Connection>> {
+    async fn observe(aws: &Aws, at: &ThingAt) -> Result<Switch> {
+        <TurnOn as Remediator>::observe(aws, at).await
+    }
+
+    fn plan(now: &Switch, ask: &Ask<'_, NoParams>) -> Plan<Switch> {
+        let Some(known) = ask.control_params.and_then(|params| params.get("level")) else {
+            return Plan::Refuse("the level is not known".to_owned());
+        };
+        if now.on {
+            return Plan::Compliant;
+        }
+        Plan::Change(Proposal {
+            to: Switch { on: true, ..now.clone() },
+            risk: Risk::Cost,
+            notes: vec![format!("level {}", known.join(","))],
+        })
+    }
+
+    async fn apply(aws: &Aws, at: &ThingAt, change: &Change<Switch>) -> Result<()> {
+        <TurnOn as Remediator>::apply(aws, at, change).await
+    }
+
+    fn wants_control_params(control: &str, _: &NoParams) -> bool {
+        control == "EC2.18"
+    }
+}
+
+/// A user, in that it is turned off when it was not seen for a long time.
+pub struct Retire;
+
+impl Remediator for Retire {
+    const SPEC: Spec =
+        Spec { name: "s3.retire", version: 1, controls: &["EC2.13"], risk: Risk::Access, ..TurnOn::SPEC };
+    const EVIDENCE: Evidence = Evidence::Activity;
+    type Resource = ThingAt;
+    type Params = NoParams;
+    type State = Switch;
+
+    async fn observe(aws: &Aws, at: &ThingAt) -> Result<Switch> {
+        <TurnOn as Remediator>::observe(aws, at).await
+    }
+
+    fn plan(now: &Switch, ask: &Ask<'_, NoParams>) -> Plan<Switch> {
+        if !now.on {
+            return Plan::Compliant;
+        }
+        match ask.seen {
+            None => Plan::Refuse("nothing is known of it".to_owned()),
+            Some(seen) if ask.at.duration_since(seen.since) < jiff::SignedDuration::from_hours(24 * 90) => {
+                Plan::Refuse("it is active".to_owned())
+            }
+            Some(_) => Plan::change(Switch { on: false, ..now.clone() }, Risk::Access),
+        }
+    }
+
+    async fn apply(aws: &Aws, at: &ThingAt, change: &Change<Switch>) -> Result<()> {
+        <TurnOn as Remediator>::apply(aws, at, change).await
+    }
+}
+
+pub const REGISTRY: &[&dyn Erased] = &[&TurnOn, &Match, &Retire];
+
+/// What a connection was asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Way {
+    pub access: Access,
+    pub resource: String,
+    pub remediator: &'static str,
+    pub run: String,
+    pub control_params: bool,
+}
+
+/// The way into accounts: there is nothing to reach, and it is kept what was asked for.
+#[derive(Default)]
+pub struct Ways {
+    pub asked: Mutex<Vec<Way>>,
+    /// What Security Hub says of controls, and how often it was asked.
+    pub params: Mutex<Option<Result<Option<ControlParams>>>>,
+    pub params_asked: AtomicU32,
+}
+
+impl Ways {
+    /// How far each connection since the last time went.
+    pub fn accesses(&self) -> Vec<Access> {
+        self.asked.lock().unwrap().drain(..).map(|way| way.access).collect()
+    }
+}
+
+impl Connect for Ways {
+    fn connect<'a>(&'a self, to: &'a Purpose<'a>) -> BoxFuture<'a, Result<Connection>> {
+        self.asked.lock().unwrap().push(Way {
+            access: to.access,
+            resource: to.key.id.clone(),
+            remediator: to.remediator.spec().name,
+            run: to.run.to_owned(),
+            control_params: to.control_params,
+        });
         Box::pin(async { Ok(Connection::new(SdkConfig::builder().build())) })
     }
 
@@ -222,8 +343,64 @@ impl Connect for NoAccounts {
         _: &'a Connection,
         _: &'a str,
     ) -> BoxFuture<'a, Result<Option<BTreeMap<String, Vec<String>>>>> {
-        Box::pin(async { Ok(None) })
+        self.params_asked.fetch_add(1, Ordering::SeqCst);
+        let said = self.params.lock().unwrap().clone().unwrap_or(Ok(None));
+        Box::pin(async { said })
     }
+}
+
+/// The activity table, for one user.
+#[derive(Default)]
+pub struct Seen {
+    pub last: Mutex<Option<LastSeen>>,
+    /// What it says from the look after so many on.
+    pub later: Mutex<Option<(u32, LastSeen)>>,
+    pub looks: AtomicU32,
+    pub fails: Mutex<Option<Error>>,
+    /// The runs that were kept as having disabled the user.
+    pub disabled: Mutex<Vec<String>>,
+    pub restored: AtomicU32,
+}
+
+impl Activity for Seen {
+    fn last<'a>(&'a self, _: &'a Key) -> BoxFuture<'a, Result<Option<LastSeen>>> {
+        let looks = self.looks.fetch_add(1, Ordering::SeqCst) + 1;
+        let later = self.later.lock().unwrap().clone().filter(|(after, _)| looks > *after);
+        let seen = later.map(|(_, seen)| seen).or_else(|| self.last.lock().unwrap().clone());
+        Box::pin(async move { Ok(seen) })
+    }
+
+    fn disabled<'a>(
+        &'a self,
+        user: &'a Key,
+        seen: &'a LastSeen,
+        run: &'a str,
+    ) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(async move {
+            if let Some(error) = &*self.fails.lock().unwrap() {
+                return Err(error.clone());
+            }
+            if self.last(user).await?.as_ref() != Some(seen) {
+                return Ok(false);
+            }
+            self.disabled.lock().unwrap().push(run.to_owned());
+            Ok(true)
+        })
+    }
+
+    fn restored<'a>(&'a self, _: &'a Key, _: Timestamp) -> BoxFuture<'a, Result<()>> {
+        self.restored.fetch_add(1, Ordering::SeqCst);
+        let failed = self.fails.lock().unwrap().clone();
+        Box::pin(async move { failed.map_or(Ok(()), Err) })
+    }
+}
+
+/// What befalls the store at a call.
+pub enum Trouble {
+    /// It fails, and nothing is done.
+    Fails(Error),
+    /// Somebody writes this item right before.
+    Puts(String, Value),
 }
 
 /// A store that stops answering, for good, before or after a call of its choosing.
@@ -234,9 +411,38 @@ pub struct Fragile {
     pub hang_at: AtomicI64,
     pub reading_fails: Mutex<Option<Error>>,
     pub writing_fails: Mutex<Option<Error>>,
+    /// By the number of the call, from 1.
+    pub troubles: Mutex<Vec<(u32, Trouble)>>,
+    /// Every operation that was carried out.
+    pub done: Mutex<Vec<Op>>,
 }
 
 impl Fragile {
+    /// What goes wrong with the call that is under way.
+    async fn trouble(&self) -> Result<()> {
+        let number = self.calls.load(Ordering::SeqCst);
+        let met = {
+            let mut troubles = self.troubles.lock().unwrap();
+            let at = troubles.iter().position(|(at, _)| *at == number);
+            at.map(|at| troubles.remove(at).1)
+        };
+        match met {
+            None => Ok(()),
+            Some(Trouble::Fails(error)) => Err(error),
+            Some(Trouble::Puts(key, body)) => {
+                let etag = "somebody".to_owned();
+                let op = Op::Put { key, body, etag, expect: Expect::Anything, expires: None };
+                let commit = Commit { ops: vec![op], records: vec![] };
+                self.inner.commit(&commit).await.map_err(|error| panic!("{error}"))
+            }
+        }
+    }
+
+    /// From the next call on: this befalls the one of that number, counted from now.
+    pub fn then(&self, at: u32, trouble: Trouble) {
+        self.troubles.lock().unwrap().push((self.calls.load(Ordering::SeqCst) + at, trouble));
+    }
+
     async fn pass(&self, after: bool) {
         let number = if after {
             -i64::from(self.calls.load(Ordering::SeqCst))
@@ -254,6 +460,7 @@ impl Store for Fragile {
     fn read<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<HashMap<String, Item>>> {
         Box::pin(async move {
             self.pass(false).await;
+            self.trouble().await?;
             if let Some(error) = &*self.reading_fails.lock().unwrap() {
                 return Err(error.clone());
             }
@@ -264,10 +471,14 @@ impl Store for Fragile {
     fn commit<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<(), CommitError>> {
         Box::pin(async move {
             self.pass(false).await;
+            self.trouble().await?;
             if let Some(error) = &*self.writing_fails.lock().unwrap() {
                 return Err(CommitError::Failed(error.clone()));
             }
             let result = self.inner.commit(commit).await;
+            if result.is_ok() {
+                self.done.lock().unwrap().extend(commit.ops.iter().cloned());
+            }
             self.pass_after().await;
             result
         })
@@ -300,6 +511,7 @@ pub struct World {
     pub engine: Engine,
     pub memory: Arc<Memory>,
     pub store: Arc<Fragile>,
+    pub ways: Arc<Ways>,
     now: Arc<AtomicI64>,
     pub id: String,
     pub deadline: Duration,
@@ -324,14 +536,17 @@ impl World {
             hang_at: AtomicI64::new(0),
             reading_fails: Mutex::default(),
             writing_fails: Mutex::default(),
+            troubles: Mutex::default(),
+            done: Mutex::default(),
         });
+        let ways = Arc::new(Ways::default());
         let now = Arc::new(AtomicI64::new(1_790_000_000));
         let clock = Arc::clone(&now);
         let engine = Engine {
             registry: REGISTRY,
             rules: RuleSet::parse(&[("rules.yaml", rules)], None, REGISTRY).unwrap(),
             store: store.clone(),
-            connect: Arc::new(NoAccounts),
+            connect: ways.clone(),
             activity: None,
             budget: Arc::new(Budget::new(Arc::new(Memory::default()), Arc::new(Timestamp::now))),
             settings: Settings {
@@ -341,7 +556,17 @@ impl World {
             },
             clock: Arc::new(move || Timestamp::from_second(clock.load(Ordering::SeqCst)).unwrap()),
         };
-        Self { engine, memory, store, now, id: id.to_owned(), deadline: Duration::from_secs(60) }
+        Self { engine, memory, store, ways, now, id: id.to_owned(), deadline: Duration::from_secs(60) }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        (self.engine.clock)()
+    }
+
+    /// Somebody deletes a state item.
+    pub async fn forget(&self, key: &str) {
+        let op = Op::Delete { key: key.to_owned(), expect: Expect::Anything };
+        self.memory.commit(&Commit { ops: vec![op], records: vec![] }).await.unwrap();
     }
 
     pub fn exemptions(&mut self, rules: &str, exemptions: &str) {
