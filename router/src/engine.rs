@@ -322,17 +322,14 @@ impl Engine {
                 region: resource.region.as_deref().unwrap_or(&finding.region),
                 partition: resource.partition.as_deref().unwrap_or(&finding.partition),
             };
-            let agreed = if seen.partition != finding.partition {
-                Err("the resource's partition is not the finding's".to_owned())
-            } else if resource.account.as_ref().is_some_and(|owner| *owner != finding.account) {
-                Err("the resource's account is not the finding's".to_owned())
-            } else {
-                remediator.locate(&seen).map_err(|misplaced| misplaced.to_string())
-            };
-            match agreed {
+            // That its account and partition are the finding's is part of the finding's authenticity.
+            match remediator.locate(&seen) {
                 Ok(key) if keys.contains(&key) => {}
                 Ok(key) => keys.push(key),
-                Err(why) => done.push(self.refuse(request, subject.clone(), &at_large, &why).await),
+                Err(misplaced) => {
+                    let why = misplaced.to_string();
+                    done.push(self.refuse(request, subject.clone(), &at_large, &why).await);
+                }
             }
         }
         if let Some(only) = &request.only_resource {

@@ -7,6 +7,8 @@ mod common;
 mod access;
 #[path = "engine/activity.rs"]
 mod activity;
+#[path = "engine/attacks.rs"]
+mod attacks;
 #[path = "engine/records.rs"]
 mod records;
 #[path = "engine/settling.rs"]
@@ -269,6 +271,8 @@ async fn the_kill_switch_stops_everything_one_rule_or_one_account() {
             let text = reason(done);
             assert!(text.contains("2026-11-23 10:00 UTC by arn:aws:iam::1:user/ops (incident)"), "{text}");
         }
+        // What is known before is not begun.
+        assert_eq!(world.stages(), [Stage::Refused; 2]);
         // What can't be read is on.
         put(&world.store, &scope.key(), json!("garbage")).await;
         let done = world.imported("e-3").await;
@@ -286,6 +290,7 @@ async fn a_state_table_that_cannot_be_read_or_written_means_no_write() {
     let done = world.imported("e-1").await;
     assert_eq!(stage(&done), Stage::Refused);
     assert!(reason(&done).contains("kill switch can't be read"), "{}", reason(&done));
+    assert_eq!(world.stages(), [Stage::Refused]);
     *world.store.reading_fails.lock().unwrap() = Some(Error::new(ErrorKind::Throttled, "slow down"));
     assert!(matches!(world.imported("e-1").await, Done::Retry { .. }));
     *world.store.reading_fails.lock().unwrap() = None;
@@ -541,7 +546,18 @@ async fn forged_and_foreign_findings_are_refused_and_recorded() {
     let mut china = world.finding("f-3");
     china.partition = "aws-cn".to_owned();
     assert_eq!(stage(&world.imported_finding("e-3", china).await), Stage::Refused);
-    assert_eq!(world.stages(), [Stage::Refused; 3]);
+    // One that agrees in itself is of another deployment.
+    let mut china = world.finding("f-4");
+    china.partition = "aws-cn".to_owned();
+    china.resources[0].partition = Some("aws-cn".to_owned());
+    for text in [&mut china.product_arn, &mut china.id, &mut china.resources[0].id] {
+        *text = text.replace("arn:aws:", "arn:aws-cn:");
+    }
+    assert_eq!(china.authenticity(), Ok(()));
+    let done = world.imported_finding("e-4", china).await;
+    assert_eq!(stage(&done), Stage::Refused);
+    assert_eq!(reason(&done), "partition `aws-cn` is not this deployment's");
+    assert_eq!(world.stages(), [Stage::Refused; 4]);
     assert_eq!(world.thing(|thing| thing.looks), 0);
 }
 

@@ -51,6 +51,8 @@ pub struct Thing {
     pub looks: u32,
     pub wait_until: Option<Timestamp>,
     pub risk: Risk,
+    /// Its proof of ownership fails.
+    pub inspection_fails: Option<Error>,
     /// Looks fail so long, from the one after so many on.
     pub looks_fail: Option<(u32, u32, Error)>,
     /// A write that fails has changed what is beside.
@@ -89,6 +91,7 @@ impl Resource for ThingAt {
 
     async fn inspect(&self, _: &Aws, tags: bool) -> Result<Facts> {
         thing(&self.0, |thing| match thing.tags.first() {
+            _ if thing.inspection_fails.is_some() => Err(thing.inspection_fails.clone().unwrap()),
             Some((key, _)) if tags && key == "unreadable" => {
                 Err(Error::new(ErrorKind::Denied, "AccessDenied: tags"))
             }
@@ -401,6 +404,8 @@ pub enum Trouble {
     Fails(Error),
     /// Somebody writes this item right before.
     Puts(String, Value),
+    /// It takes so long.
+    Takes(Duration),
 }
 
 /// A store that stops answering, for good, before or after a call of its choosing.
@@ -415,6 +420,8 @@ pub struct Fragile {
     pub troubles: Mutex<Vec<(u32, Trouble)>>,
     /// Every operation that was carried out.
     pub done: Mutex<Vec<Op>>,
+    /// Somebody has altered every record: this text of it is that one.
+    pub altered: Mutex<Option<(&'static str, &'static str)>>,
 }
 
 impl Fragile {
@@ -429,6 +436,10 @@ impl Fragile {
         match met {
             None => Ok(()),
             Some(Trouble::Fails(error)) => Err(error),
+            Some(Trouble::Takes(time)) => {
+                tokio::time::sleep(time).await;
+                Ok(())
+            }
             Some(Trouble::Puts(key, body)) => {
                 let etag = "somebody".to_owned();
                 let op = Op::Put { key, body, etag, expect: Expect::Anything, expires: None };
@@ -485,7 +496,14 @@ impl Store for Fragile {
     }
 
     fn run<'a>(&'a self, run: &'a str) -> BoxFuture<'a, Result<Vec<String>>> {
-        self.inner.run(run)
+        let altered = *self.altered.lock().unwrap();
+        Box::pin(async move {
+            let lines = self.inner.run(run).await?;
+            Ok(match altered {
+                Some((from, to)) => lines.iter().map(|line| line.replace(from, to)).collect(),
+                None => lines,
+            })
+        })
     }
 
     fn runs<'a>(&'a self, by: Index<'a>, limit: usize) -> BoxFuture<'a, Result<Vec<RunRef>>> {
@@ -538,6 +556,7 @@ impl World {
             writing_fails: Mutex::default(),
             troubles: Mutex::default(),
             done: Mutex::default(),
+            altered: Mutex::default(),
         });
         let ways = Arc::new(Ways::default());
         let now = Arc::new(AtomicI64::new(1_790_000_000));

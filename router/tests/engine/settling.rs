@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::{
     common::{REFUSED, RULES, Trouble, World, clicked, reason, stage},
-    denied,
+    denied, put,
 };
 
 fn deadline() -> Instant {
@@ -413,4 +413,94 @@ async fn an_outcome_that_cannot_be_stored() {
     assert!(world.records().is_empty());
     world.store.then(2, Trouble::Fails(transient()));
     assert!(matches!(world.clicked(Verb::Plan, "e-2").await, Done::Retry { .. }));
+}
+
+/// What is stored and can't be read is no leave to write.
+#[tokio::test(start_paused = true)]
+async fn a_lease_or_hold_that_cannot_be_read_stops_the_write() {
+    let world = World::new("unreadable-items", RULES);
+    assert_eq!(stage(&world.imported("e-1").await), Stage::Verified);
+    let resource = world.records()[0].subject.resource.clone().unwrap();
+    world.thing(|thing| (thing.on, thing.writes) = (false, 0));
+    for key in [lease_item(&resource), format!("hold#{resource}#s3.turn_on")] {
+        put(&world.store, &key, json!("garbage")).await;
+        let done = world.clicked(Verb::Fix, &key).await;
+        assert_eq!(stage(&done), Stage::Refused, "{key}");
+        assert!(reason(&done).contains(&key), "{done:?}");
+        world.forget(&key).await;
+    }
+    assert_eq!(world.thing(|thing| thing.writes), 0);
+    assert_eq!(stage(&world.imported("e-2").await), Stage::Verified);
+}
+
+/// A lease that another has taken meanwhile is his: nothing of ours is stored over it.
+#[tokio::test(start_paused = true)]
+async fn a_lost_lease_is_noticed() {
+    let world = World::new("lost-lease", RULES);
+    cut_off(&world, "e-1", false).await;
+    let (key, theirs) = world.store.scan("lease#").await.unwrap().remove(0);
+    // State, since, intent, stops, outcome.
+    let other = World::new("lost-lease", RULES);
+    other.store.then(5, Trouble::Puts(key.clone(), theirs.body.clone()));
+    let done = other.clicked(Verb::Fix, "e-2").await;
+    assert!(matches!(done, Done::Retry { .. }) && reason(&done).contains("can't be stored"), "{done:?}");
+    assert_eq!(other.store.scan("lease#").await.unwrap()[0].1.body, theirs.body);
+    assert_eq!(other.stages(), [Stage::Intent]);
+
+    // Who settles a run takes its lease over only as it was read.
+    world.pass_seconds(600);
+    world.thing(|thing| (thing.on, thing.writes) = (false, 0));
+    world.store.then(2, Trouble::Puts(key, theirs.body));
+    let done = world.engine.recover(deadline()).await.unwrap();
+    assert!(matches!(done[0], Done::Retry { .. }), "{done:?}");
+    assert_eq!(world.thing(|thing| thing.writes), 0);
+}
+
+/// Whoever goes on with a run proves once more whose the resource is.
+#[tokio::test(start_paused = true)]
+async fn ownership_is_proven_before_a_run_goes_on() {
+    let world = World::new("owned", RULES);
+    cut_off(&world, "e-1", false).await;
+    world.pass_seconds(600);
+    world.thing(|thing| thing.inspection_fails = Some(denied()));
+    let done = world.engine.recover(deadline()).await.unwrap();
+    assert!(matches!(done[0], Done::Retry { .. }), "{done:?}");
+    assert_eq!(world.thing(|thing| thing.writes), 0);
+    let world = World::new("not-owned", RULES);
+    world.thing(|thing| thing.inspection_fails = Some(denied()));
+    assert_eq!(stage(&world.clicked(Verb::Fix, "e-1").await), Stage::Denied);
+    assert_eq!(world.thing(|thing| thing.writes), 0);
+}
+
+/// What took long between plan and write took the time that the proof needs.
+#[tokio::test(start_paused = true)]
+async fn a_write_does_not_begin_late() {
+    let world = World::new("late-write", RULES);
+    world.store.then(4, Trouble::Takes(Duration::from_secs(56)));
+    let done = world.imported("e-1").await;
+    assert!(matches!(done, Done::Retry { .. }) && reason(&done).contains("no time was left"), "{done:?}");
+    assert_eq!((world.stages(), world.thing(|thing| thing.writes)), (vec![Stage::Intent], 0));
+    // Nobody has to wait for the lease.
+    assert_eq!(stage(&world.imported("e-1").await), Stage::Verified);
+    assert_eq!((world.thing(|thing| thing.writes), world.check_chains().await), (1, 0));
+}
+
+/// Records that were altered are nothing to go by.
+#[tokio::test(start_paused = true)]
+async fn altered_records_are_not_gone_by() {
+    let world = World::new("altered", RULES);
+    assert_eq!(stage(&world.imported("e-1").await), Stage::Verified);
+    *world.store.altered.lock().unwrap() = Some(("\"beside\":0", "\"beside\":7"));
+    let done = world.clicked(Verb::Undo, "e-2").await;
+    assert_eq!(stage(&done), Stage::Refused);
+    assert!(reason(&done).contains("was altered"), "{done:?}");
+    assert_eq!(world.thing(|thing| thing.writes), 1);
+
+    let world = World::new("altered-intent", RULES);
+    cut_off(&world, "e-1", false).await;
+    world.pass_seconds(600);
+    *world.store.altered.lock().unwrap() = Some(("\"beside\":0", "\"beside\":7"));
+    let done = world.engine.recover(deadline()).await.unwrap();
+    assert!(matches!(done[0], Done::Repeat { stage: Stage::Failed, .. }), "{done:?}");
+    assert_eq!(world.thing(|thing| thing.writes), 0);
 }
