@@ -419,7 +419,7 @@ impl Engine {
                 Err(Stop::Again) => {}
                 Err(Stop::Retry { after, why, error }) => return Done::Retry { after, why, error },
                 Err(Stop::Stage { stage, reason, error }) => {
-                    let ending = Ending { reason: Some(reason), error, ..Ending::new(stage) };
+                    let ending = Ending { reason: Some(reason), error, ..Ending::new(stage, Vec::new()) };
                     return run.conclude(ending).await;
                 }
             }
@@ -540,13 +540,9 @@ impl Engine {
         let broken = |why: &str| Stop::stage(Stage::Refused, format!("records of run {run}: {why}"));
         let lines = self.store.run(run).await?;
         let records = verify_run(lines.iter().map(String::as_str)).map_err(|error| broken(&error.0))?;
-        let mut intents = records.iter().filter(|record| record.stage == Stage::Intent);
-        let first = intents.next().and_then(|record| record.change.clone());
+        // The change that an outcome tells of begins where the first intent of its run did.
         let last = records.last().filter(|record| record.last).and_then(|record| record.change.clone());
-        match (first, last) {
-            (Some(first), Some(last)) => Ok(Change { from: first.from, to: last.to }),
-            _ => Err(broken("there is no whole change in them")),
-        }
+        last.ok_or_else(|| broken("there is no whole change in them"))
     }
 
     /// The last verified run on this resource that has not been undone.
@@ -655,7 +651,7 @@ impl Engine {
         };
         run.look_back().await;
         let reason = Some(dismissed.why.to_owned());
-        run.conclude(Ending { reason, ..Ending::new(dismissed.stage) }).await
+        run.conclude(Ending { reason, ..Ending::new(dismissed.stage, Vec::new()) }).await
     }
 
     async fn refuse(&self, request: &Request, subject: Subject, key: &Key, why: &str) -> Done {
@@ -669,7 +665,7 @@ impl Engine {
         };
         let mut run = self.start(request, subject, key, remediator, None);
         run.look_back().await;
-        run.conclude(Ending { reason: Some(why.to_owned()), ..Ending::new(stage) }).await
+        run.conclude(Ending { reason: Some(why.to_owned()), ..Ending::new(stage, Vec::new()) }).await
     }
 }
 

@@ -939,6 +939,23 @@ mod tests {
         );
     }
 
+    /// An input of many may be long, a finding in it may not.
+    #[test]
+    fn a_finding_is_as_long_as_an_event_at_most() {
+        let bytes = corpus("cli").remove("bare-asff.json").unwrap();
+        let mut finding: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        finding["Description"] = "".into();
+        let room = MAX_EVENT - finding.to_string().len();
+        for (length, fits) in [(room, true), (room + 1, false), (room + 100, false)] {
+            finding["Description"] = "x".repeat(length).into();
+            let decoded = decode_many(finding.to_string().as_bytes()).unwrap().remove(0);
+            assert_eq!(matches!(decoded, Decoded::Finding(_)), fits, "{length}");
+            if !fits {
+                assert!(in_a_line(&decoded).contains("bytes, of at most 1048576"));
+            }
+        }
+    }
+
     #[test]
     fn a_message_of_our_own_may_be_four_times_as_long() {
         assert_eq!(printable(&"x".repeat(640)), "x".repeat(640));

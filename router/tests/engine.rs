@@ -610,8 +610,10 @@ async fn a_finding_of_several_resources_is_a_run_for_each() {
         other => panic!("{other:?}"),
     };
     let mut request = world.request(Verb::Plan, clicked("e-2"), "e-2", finding_of("S3.14", &things[..2]));
-    request.only_resource = only;
-    assert_eq!(world.engine.handle(&request).await.len(), 1);
+    request.only_resource.clone_from(&only);
+    let done = world.engine.handle(&request).await;
+    let [Done::Outcome(planned)] = done.as_slice() else { panic!("{done:?}") };
+    assert_eq!(planned.subject.resource, only);
 
     // Of the partition of another, and of no kind that it could fix.
     let mut finding = finding_of("S3.14", &things[..1]);

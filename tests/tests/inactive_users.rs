@@ -1019,6 +1019,34 @@ async fn who_cannot_be_given_back_at_once_is_given_back_later() {
     assert!(world.store.scan("lease#").await.unwrap().is_empty());
 }
 
+/// Both changes stand in the records with their calls, each call once.
+#[tokio::test(start_paused = true)]
+async fn records_of_what_was_taken_back_hold_all_calls() {
+    let world = Arc::new(World::new("through: engine").await);
+    let user = world.user(&world.pool().await, "ada").await;
+    world.write(&seen(&user, world.days_ago(100))).await;
+    let record = world.expire(&user).await;
+    let (signed_in, back) = (Arc::clone(&world), user.clone());
+    world.emulator.meanwhile(Some(Arc::new(move |call: &Call| {
+        let now = call.operation == "AdminDisableUser";
+        let (world, user) = (Arc::clone(&signed_in), back.clone());
+        Box::pin(async move {
+            if now {
+                world.write(&seen(&user, world.now())).await;
+            }
+        })
+    })));
+    world.batch(&world.service(), &[record]).await;
+    world.emulator.meanwhile(None);
+    assert!(world.enabled(&user).await);
+    let records = world.records(&user).await;
+    assert_eq!(records.last().unwrap().stage, Stage::Skipped);
+    let calls = || records.iter().flat_map(|record| &record.calls);
+    for write in ["AdminDisableUser", "AdminEnableUser"] {
+        assert_eq!(calls().filter(|call| call.operation == write).count(), 1, "{records:?}");
+    }
+}
+
 /// `redress …` of somebody who may do everything.
 async fn redress(world: &World, args: &[&str]) -> redress::Exit {
     let mut around = redress::Surroundings {

@@ -42,7 +42,7 @@ rules:
 ";
 
 /// How many copies of the function run at a time.
-const FUNCTIONS: usize = 4;
+const FUNCTIONS: usize = 8;
 
 /// Pseudo-random numbers (splitmix64), the same in every run.
 struct Dice(AtomicU64);
@@ -315,7 +315,7 @@ fn resident(functions: &[Function]) -> Vec<u64> {
 #[tokio::test]
 async fn thousands_of_events_are_handled_and_none_is_lost() {
     let long = std::env::var_os("REDRESS_LONG").is_some();
-    let (warm_up, many) = if long { (10_000, 90_000) } else { (600, 1_800) };
+    let (warm_up, many) = if long { (10_000, 90_000) } else { (400, 1_200) };
     let aws = Aws::start().await;
     let mut functions = Vec::new();
     for _ in 0..FUNCTIONS {

@@ -130,15 +130,15 @@ pub(super) struct Ending {
 }
 
 impl Ending {
-    /// Nothing but how it ended.
-    pub(super) fn new(stage: Stage) -> Self {
+    /// Nothing but how it ended, and all calls that were made until then.
+    pub(super) fn new(stage: Stage, calls: Vec<Call>) -> Self {
         Self {
             stage,
             reason: None,
             proposal: None,
             after: None,
             error: None,
-            calls: Vec::new(),
+            calls,
             alarm: None,
             attempted: false,
         }
@@ -253,12 +253,11 @@ impl Run<'_> {
         let verdict = self.guard(stopped.filter(|_| writes), risk, facts.tags.as_ref(), &mut notes);
         let proposal = Some((change.clone(), risk, notes.clone()));
         if let Some((stage, reason)) = verdict {
-            let ending = Ending { reason: Some(reason), proposal, calls: aws.calls(), ..Ending::new(stage) };
+            let ending = Ending { reason: Some(reason), proposal, ..Ending::new(stage, aws.calls()) };
             return Ok(self.conclude(ending).await);
         }
         if !writes {
-            let ending =
-                Ending { reason: lowered, proposal, calls: aws.calls(), ..Ending::new(Stage::Planned) };
+            let ending = Ending { reason: lowered, proposal, ..Ending::new(Stage::Planned, aws.calls()) };
             return Ok(self.conclude(ending).await);
         }
         Box::pin(self.write(&aws, change, risk, notes)).await
@@ -508,7 +507,7 @@ impl Run<'_> {
         } else {
             (Stage::Skipped, "nothing to undo: it is already as it was".to_owned(), None)
         };
-        let ending = Ending { reason: Some(reason), after: Some(now), calls, alarm, ..Ending::new(stage) };
+        let ending = Ending { reason: Some(reason), after: Some(now), alarm, ..Ending::new(stage, calls) };
         self.conclude(ending).await
     }
 
@@ -555,9 +554,8 @@ impl Run<'_> {
                 let ending = Ending {
                     reason: Some(guard::cap_reached(&key, limit)),
                     proposal: Some((change, risk, notes)),
-                    calls: aws.calls(),
                     alarm: Some("cap_reached"),
-                    ..Ending::new(Stage::Refused)
+                    ..Ending::new(Stage::Refused, aws.calls())
                 };
                 return Ok(self.conclude(ending).await);
             }
@@ -589,9 +587,8 @@ impl Run<'_> {
                     let ending = Ending {
                         reason: Some(why),
                         proposal,
-                        calls: aws.calls(),
                         error: Some(error),
-                        ..Ending::new(Stage::Refused)
+                        ..Ending::new(Stage::Refused, aws.calls())
                     };
                     return Ok(self.give_back(ending).await);
                 }
@@ -600,7 +597,7 @@ impl Run<'_> {
         };
         if let Some(reason) = stopped {
             let ending =
-                Ending { reason: Some(reason), proposal, calls: aws.calls(), ..Ending::new(Stage::Refused) };
+                Ending { reason: Some(reason), proposal, ..Ending::new(Stage::Refused, aws.calls()) };
             return Ok(self.conclude(ending).await);
         }
         match seen {
@@ -612,9 +609,8 @@ impl Run<'_> {
                     ),
                     proposal,
                     after: Some(now),
-                    calls: aws.calls(),
                     error: Some(Error::new(ErrorKind::Drifted, "drifted")),
-                    ..Ending::new(Stage::Skipped)
+                    ..Ending::new(Stage::Skipped, aws.calls())
                 };
                 return Ok(self.give_back(ending).await);
             }
@@ -622,9 +618,8 @@ impl Run<'_> {
                 let ending = Ending {
                     reason: Some(format!("nothing was written: {}", printable(&error.message))),
                     proposal,
-                    calls: aws.calls(),
                     error: Some(error.clone()),
-                    ..Ending::new(Stage::Failed)
+                    ..Ending::new(Stage::Failed, aws.calls())
                 };
                 return Ok(match error.disposition() {
                     Disposition::Retry => self.give_back(ending).await,
@@ -658,7 +653,7 @@ impl Run<'_> {
         let proposal = Some((whole.clone(), risk, notes));
         match (settled, failure) {
             (Settled::Done(after), _) => {
-                let ending = Ending { proposal, calls: aws.calls(), ..Ending::new(Stage::Verified) };
+                let ending = Ending { proposal, ..Ending::new(Stage::Verified, aws.calls()) };
                 Box::pin(self.seal(whole, after, ending)).await
             }
             // The write was refused and the resource is as it was: that is the end of it.
@@ -676,10 +671,9 @@ impl Run<'_> {
                     reason: Some(format!("{}; {left}", printable(&error.message))),
                     proposal,
                     after: Some(after),
-                    calls: aws.calls(),
                     error: Some(error),
                     attempted: true,
-                    ..Ending::new(stage)
+                    ..Ending::new(stage, aws.calls())
                 };
                 Ok(self.conclude(ending).await)
             }
@@ -709,7 +703,7 @@ impl Run<'_> {
         if self.remediator.evidence() == Evidence::Activity {
             match self.confirm(&whole).await {
                 Ok(true) => {}
-                Ok(false) => return Box::pin(self.give_way(whole, after)).await,
+                Ok(false) => return Box::pin(self.give_way(whole, after, ending.calls)).await,
                 // What is done is done, and is not known to be right: whoever comes next looks.
                 Err(error) => {
                     self.release_open().await;
@@ -744,7 +738,7 @@ impl Run<'_> {
     }
 
     /// Takes back what this run has done: the user was seen meanwhile.
-    async fn give_way(&mut self, whole: Change<Value>, after: Value) -> Result<Done, Stop> {
+    async fn give_way(&mut self, whole: Change<Value>, after: Value, calls: Vec<Call>) -> Result<Done, Stop> {
         let open = |error: &Error| Stop::Retry {
             after: SOON,
             why: format!(
@@ -755,7 +749,8 @@ impl Run<'_> {
         };
         let Undo::To { to, notes } = self.remediator.undo(&whole, &after)? else {
             let reason = "seen while it was being disabled; somebody has enabled it".to_owned();
-            let ending = Ending { reason: Some(reason), after: Some(after), ..Ending::new(Stage::Skipped) };
+            let ending =
+                Ending { reason: Some(reason), after: Some(after), ..Ending::new(Stage::Skipped, calls) };
             return Ok(self.conclude(ending).await);
         };
         let back = Change { from: after, to };
@@ -768,7 +763,7 @@ impl Run<'_> {
             }
         };
         let why = "seen while it was being disabled: enabled again";
-        let mut record = self.record(Stage::Intent, &aws);
+        let mut record = self.record_with(Stage::Intent, &calls);
         record.change = Some(back.clone());
         record.risk = Some(Risk::None);
         record.notes.clone_from(&notes);
@@ -777,7 +772,8 @@ impl Run<'_> {
             return Err(Stop::retry(SOON, "the lease is not held any more"));
         };
         match self.begin(&aws, record, Expect::Etag(etag), Vec::new()).await {
-            Ok(()) => {}
+            // The clients of the way back have made none yet.
+            Ok(()) => self.recorded_calls = 0,
             Err(CommitError::Failed(error)) => return Err(open(&error)),
             Err(error) => return Err(Stop::retry(SOON, error.to_string())),
         }
@@ -787,8 +783,7 @@ impl Run<'_> {
                 let ending = Ending {
                     reason: Some(why.to_owned()),
                     after: Some(after),
-                    calls: aws.calls(),
-                    ..Ending::new(Stage::Skipped)
+                    ..Ending::new(Stage::Skipped, aws.calls())
                 };
                 Ok(self.conclude(ending).await)
             }
@@ -865,8 +860,7 @@ impl Run<'_> {
             reason,
             after,
             proposal: whole(to),
-            calls: calls.clone(),
-            ..Ending::new(stage)
+            ..Ending::new(stage, calls.clone())
         };
         let ending = match now {
             Ok(now) => match self.decide(&now)? {
