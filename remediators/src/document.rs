@@ -1,6 +1,6 @@
 //! Policy documents, edited without touching a byte beside the edit.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -141,6 +141,17 @@ impl Document {
         self.statements.iter().filter_map(|statement| serde_json::from_str(statement).ok()).collect()
     }
 
+    /// The statements as they stand there.
+    pub(crate) fn statements(&self) -> &[String] {
+        &self.statements
+    }
+
+    /// This policy with these statements in place of its own; `None` if there are none.
+    pub(crate) fn with_statements(&self, statements: Vec<String>) -> Option<Self> {
+        let array = self.array || statements.len() > 1;
+        (!statements.is_empty()).then(|| Self { array, statements, ..self.clone() })
+    }
+
     /// Whether it is nothing but statements and the `Version` that [`Document::of`] writes.
     pub(crate) fn is_bare(&self) -> bool {
         let Ok(Value::Object(mut fields)) = strict(&self.text()) else { return false };
@@ -166,6 +177,31 @@ impl Document {
         }
         (!document.statements.is_empty()).then_some(document)
     }
+}
+
+/// The text of an object less those items of its list `field` that `gone` names; no other byte changes. `None`
+/// where that is no list, or nothing would be left of it.
+pub(crate) fn narrowed(text: &str, field: &str, gone: impl Fn(&Value) -> bool) -> Option<String> {
+    let fields: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
+    let list = fields.get(field)?.get();
+    let start = list.as_ptr().addr().checked_sub(text.as_ptr().addr())?;
+    let items: Vec<&RawValue> = serde_json::from_str(list).ok()?;
+    let mut kept = Vec::new();
+    let mut from = 1;
+    for item in items {
+        let behind = item.get().as_ptr().addr().checked_sub(list.as_ptr().addr())? + item.get().len();
+        // Between one value and the next there is white space and one comma.
+        let stop = list.get(behind..list.len() - 1)?.find(',').map_or(list.len() - 1, |at| behind + at);
+        let value: Value = serde_json::from_str(item.get()).ok()?;
+        if !gone(&value) {
+            kept.push(list.get(from..stop)?);
+        }
+        from = stop + 1;
+    }
+    if kept.is_empty() {
+        return None;
+    }
+    Some(format!("{}[{}]{}", text.get(..start)?, kept.join(","), text.get(start + list.len()..)?))
 }
 
 /// Parses JSON, and refuses what JSON parsers read differently: a name that occurs twice in one object,

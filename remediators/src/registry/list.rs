@@ -17,7 +17,17 @@ pub const REGISTRY: &[&dyn Erased] = &[
     #[cfg(feature = "s3")]
     &crate::s3::block_public_access::BlockPublicAccess,
     #[cfg(feature = "s3")]
+    &crate::s3::disable_acls::DisableAcls,
+    #[cfg(feature = "s3")]
     &crate::s3::enable_versioning::EnableVersioning,
     #[cfg(feature = "s3")]
+    &crate::s3::encrypt_with_kms::EncryptWithKms,
+    #[cfg(feature = "s3")]
+    &crate::s3::log_access::LogAccess,
+    #[cfg(feature = "s3")]
+    &crate::s3::notify_event_bridge::NotifyEventBridge,
+    #[cfg(feature = "s3")]
     &crate::s3::require_tls::RequireTls,
+    #[cfg(feature = "s3")]
+    &crate::s3::revoke_foreign_control::RevokeForeignControl,
 ];

@@ -4,7 +4,8 @@
 //! it does not know: who owns a bucket and where it is (winterbaume has one namespace a Region, and answers
 //! 404 from any other), `ExpectedBucketOwner`, the `x-amz-transition-default-minimum-object-size` header,
 //! ids of lifecycle rules, MFA delete, Object Lock's hold on versioning, the settings that every new bucket
-//! has had since 2023, and the refusals of what S3 does not accept.
+//! has had since 2023, and the refusals of what S3 does not accept. ACLs, object ownership and logging are in
+//! [`access`].
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
@@ -15,6 +16,8 @@ use serde_json::Value;
 
 use super::wire::{Refusal, Request, Xml, element, percent_decode, respond, rewrite};
 use super::{Backends, locked};
+
+mod access;
 
 const MINIMUM_SIZE: &str = "x-amz-transition-default-minimum-object-size";
 const BLOCK_ALL: &str = "<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls>\
@@ -37,6 +40,7 @@ struct Bucket {
     minimum_size: Option<String>,
     mfa_delete: Option<String>,
     object_lock: bool,
+    access: access::Access,
 }
 
 /// The operation that a request means, by method and query string.
@@ -156,6 +160,14 @@ impl S3 {
             let body = format!("<LocationConstraint xmlns=\"{space}\">{region}</LocationConstraint>");
             return Ok(respond(200, "application/xml", body));
         }
+        if operation == "PutBucketLogging" {
+            self.target(&bucket, &String::from_utf8_lossy(&request.body))?;
+        }
+        if let Some(bucket) = locked(&self.buckets).get_mut(name)
+            && let Some(response) = access::answer(&mut bucket.access, request, operation)
+        {
+            return response;
+        }
         let mut sent = request.clone();
         match operation {
             "PutBucketVersioning" => self.versioning(name, &bucket, request)?,
@@ -223,6 +235,7 @@ impl S3 {
             account: request.account().to_owned(),
             region: request.region.clone(),
             object_lock,
+            access: access::Access::new(request),
             ..Bucket::default()
         };
         // Whether the name is free, and taking it, are one step.
@@ -289,6 +302,23 @@ impl S3 {
             self.change(name, |bucket| bucket.mfa_delete = Some(mfa.to_owned()));
         }
         Ok(())
+    }
+
+    /// Refuses a bucket for logs that is another account's or in another Region:
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketLogging.html>.
+    fn target(&self, bucket: &Bucket, document: &str) -> Result<(), Refusal> {
+        let Some(target) = element(document, "TargetBucket") else { return Ok(()) };
+        let message = match locked(&self.buckets).get(target) {
+            None => "The target bucket for logging does not exist",
+            Some(target) if target.account != bucket.account => {
+                "The owner for the bucket to be logged and the target bucket must be the same."
+            }
+            Some(target) if target.region != bucket.region => {
+                "The target bucket for logging must be in the Region of the bucket to be logged."
+            }
+            Some(_) => return Ok(()),
+        };
+        Err(Refusal::new(400, "InvalidTargetBucketForLogging", message))
     }
 
     /// Refuses what is no policy, and a public one where public access is blocked. A statement counts as

@@ -10,6 +10,11 @@ pub const SCENARIOS: &[&Scenarios] = &[
     &super::s3::add_lifecycle_rule::SCENARIOS,
     &super::s3::block_account_public_access::SCENARIOS,
     &super::s3::block_public_access::SCENARIOS,
+    &super::s3::disable_acls::SCENARIOS,
     &super::s3::enable_versioning::SCENARIOS,
+    &super::s3::encrypt_with_kms::SCENARIOS,
+    &super::s3::log_access::SCENARIOS,
+    &super::s3::notify_event_bridge::SCENARIOS,
     &super::s3::require_tls::SCENARIOS,
+    &super::s3::revoke_foreign_control::SCENARIOS,
 ];

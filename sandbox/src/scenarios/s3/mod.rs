@@ -3,8 +3,13 @@
 pub(super) mod add_lifecycle_rule;
 pub(super) mod block_account_public_access;
 pub(super) mod block_public_access;
+pub(super) mod disable_acls;
 pub(super) mod enable_versioning;
+pub(super) mod encrypt_with_kms;
+pub(super) mod log_access;
+pub(super) mod notify_event_bridge;
 pub(super) mod require_tls;
+pub(super) mod revoke_foreign_control;
 
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 

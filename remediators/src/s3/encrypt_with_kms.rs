@@ -1,0 +1,391 @@
+//! Makes a bucket encrypt new objects with a KMS key.
+
+use roxmltree::{Document, Node};
+
+use super::bucket::Bucket;
+use crate::{
+    body::{Answer, Body},
+    prelude::*,
+    raw::{self, shown},
+    remediator::Proposal,
+    resource::Arn,
+};
+
+const DEFAULT: &str = "ApplyServerSideEncryptionByDefault";
+const BUCKET_KEY: &str = "BucketKeyEnabled";
+
+/// What S3 does where nothing is configured, which for buckets made since 2023 is written down as well:
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/default-encryption-faq.html>.
+const UNCONFIGURED: &str = "<Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm>\
+                            </ApplyServerSideEncryptionByDefault></Rule>";
+
+/// Services that deliver logs only where S3's own keys encrypt them:
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/troubleshooting-server-access-logging.html>,
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html>.
+const LOGGERS: [&str; 2] = ["logging.s3.amazonaws.com", "logdelivery.elasticloadbalancing.amazonaws.com"];
+
+/// The group of the ACL that an older access log is delivered by:
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/acl-overview.html>.
+const LOG_DELIVERY: &str = "http://acs.amazonaws.com/groups/s3/LogDelivery";
+
+pub(crate) struct EncryptWithKms;
+
+/// What a rule may set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Params {
+    /// The KMS key: its ARN, its id, or an alias (`alias/…`, or the alias's ARN), in the bucket's Region. Without it
+    /// the AWS managed key `alias/aws/s3` encrypts, which no other account can use.
+    kms_key: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Encryption {
+    /// The elements of the configuration, byte for byte as S3 returned them.
+    rules: Vec<String>,
+    /// What the ARNs of the account's own keys in the bucket's Region begin with. Read, never altered.
+    #[serde(default)]
+    keys: String,
+    /// Who delivers logs to the bucket, of those who can't where KMS encrypts. Read, never altered.
+    #[serde(default)]
+    loggers: Vec<String>,
+}
+
+impl PartialEq for Encryption {
+    fn eq(&self, other: &Self) -> bool {
+        let forms = |state: &Self| state.rules.iter().map(|rule| form(rule)).collect::<Vec<_>>();
+        self.keys == other.keys && self.loggers == other.loggers && forms(self) == forms(other)
+    }
+}
+
+/// A rule in normal form. A bucket key that is off may be written down or not.
+fn form(rule: &str) -> String {
+    let off = |node: Node<'_, '_>| {
+        node.tag_name().name() == BUCKET_KEY && node.text().is_some_and(|text| text.trim() == "false")
+    };
+    raw::normal(rule, off).unwrap_or_else(|| rule.to_owned())
+}
+
+fn is_ours(element: &str) -> bool {
+    Document::parse(element)
+        .is_ok_and(|tree| [DEFAULT, BUCKET_KEY].contains(&tree.root_element().tag_name().name()))
+}
+
+/// A rule of these elements for what a fix sets, and all else that is in `rule`, byte for byte.
+fn with(rule: &str, ours: &[String]) -> Result<String> {
+    let beside: Vec<String> = raw::elements(rule, "Rule")?.into_iter().filter(|one| !is_ours(one)).collect();
+    Ok(format!("<Rule>{}{}</Rule>", ours.concat(), beside.concat()))
+}
+
+/// The elements of `rule` that a fix sets.
+fn ours(rule: &str) -> Result<Vec<String>> {
+    Ok(raw::elements(rule, "Rule")?.into_iter().filter(|one| is_ours(one)).collect())
+}
+
+/// The one rule that there can be.
+fn only(state: &Encryption) -> Result<&str, String> {
+    match state.rules.as_slice() {
+        [rule] => Ok(rule),
+        rules => {
+            Err(format!("the bucket's default encryption has {} rules, and S3 knows of one", rules.len()))
+        }
+    }
+}
+
+/// The algorithm of a rule.
+fn algorithm(rule: &str) -> Option<String> {
+    let tree = Document::parse(rule).ok()?;
+    let default = raw::child(tree.root_element(), DEFAULT)?;
+    raw::text(default, "SSEAlgorithm").map(|text| text.trim().to_owned())
+}
+
+/// The ARN of a key that a rule names in any form; S3 would look up a bare alias in the account of whoever uploads:
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ServerSideEncryptionByDefault.html>.
+fn arn(key: &str, own: &str) -> Result<String, String> {
+    let legal = |id: &str| {
+        !id.is_empty()
+            && id.len() <= 256
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_-".contains(&byte))
+    };
+    let named = |id: &str| match id.split_once('/') {
+        Some(("key", id)) => legal(id) && !id.contains('/'),
+        Some(("alias", id)) => legal(id),
+        _ => false,
+    };
+    let fault = |why: &str| format!("`kms_key` is `{}`, {why}", shown(key));
+    if let Some(arn) = Arn::parse(key) {
+        let home = Arn::parse(own);
+        if home.is_none_or(|own| (own.partition, own.region) != (arn.partition, arn.region)) {
+            return Err(fault("and S3 takes keys of the bucket's own Region alone"));
+        }
+        let account = arn.account.len() == 12 && arn.account.bytes().all(|byte| byte.is_ascii_digit());
+        return if arn.service == "kms" && account && named(arn.resource) {
+            Ok(key.to_owned())
+        } else {
+            Err(fault("no ARN of a KMS key or alias"))
+        };
+    }
+    let prefix = own.strip_suffix("key").unwrap_or(own);
+    if key.starts_with("alias/") && named(key) {
+        Ok(format!("{prefix}{key}"))
+    } else if legal(key) && !key.contains('/') {
+        Ok(format!("{prefix}key/{key}"))
+    } else {
+        Err(fault("neither ARN nor id of a KMS key, nor an alias"))
+    }
+}
+
+impl Remediator for EncryptWithKms {
+    const SPEC: Spec = Spec {
+        name: "s3.encrypt_with_kms",
+        version: 1,
+        controls: &["S3.17"],
+        risk: Risk::Access,
+        what: "Sets the bucket's default encryption to SSE-KMS, with the key that the rule names or else the AWS \
+               managed key `aws/s3`, and turns on the bucket key, which saves most calls to KMS. What else the \
+               configuration says is sent back byte for byte. Objects that are there stay as they are.",
+        who_notices: "Whoever uploads to the bucket or reads new objects without leave to use the key: they get 403. \
+                      Other accounts can't use the AWS managed key at all. KMS bills its calls. A bucket that \
+                      server access logs or load balancer logs are delivered to is refused: they would stop. S3 \
+                      does not look whether the key exists: with one that does not, uploads fail.",
+        way_back: "Puts back the former default encryption; what stands beside it stays as it is then. Objects \
+                   that were encrypted meanwhile still need the key. Refused where somebody has changed the \
+                   default encryption since.",
+        reads: &[
+            Action::new("s3:GetEncryptionConfiguration", On::Resource).called(&["GetBucketEncryption"]),
+            Action::new("s3:GetBucketPolicy", On::Resource),
+            Action::new("s3:GetBucketAcl", On::Resource),
+        ],
+        // KMS is asked by whoever uploads, not for the setting:
+        // https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketEncryption.html
+        writes: &[Action::new("s3:PutEncryptionConfiguration", On::Resource).called(&["PutBucketEncryption"])],
+        undo: &[],
+        implied: &[],
+    };
+    type Resource = Bucket;
+    type Params = Params;
+    type State = Encryption;
+
+    async fn observe(aws: &Aws, at: &Bucket) -> Result<Encryption> {
+        let answer = Answer::default();
+        let encryption = aws
+            .s3()
+            .get_bucket_encryption()
+            .bucket(&at.name)
+            .expected_bucket_owner(&at.owner)
+            .customize()
+            .interceptor(answer.clone())
+            .send();
+        let policy = aws.s3().get_bucket_policy().bucket(&at.name).expected_bucket_owner(&at.owner).send();
+        let acl = aws.s3().get_bucket_acl().bucket(&at.name).expected_bucket_owner(&at.owner).send();
+        let (encryption, policy, acl) = tokio::join!(encryption, policy, acl);
+        let rules = match encryption.absent_if("ServerSideEncryptionConfigurationNotFoundError")? {
+            None => vec![UNCONFIGURED.to_owned()],
+            Some(_) => raw::elements(&answer.text()?, "ServerSideEncryptionConfiguration")?,
+        };
+        let policy =
+            policy.absent_if("NoSuchBucketPolicy")?.and_then(|found| found.policy).unwrap_or_default();
+        let mut loggers: Vec<String> =
+            LOGGERS.into_iter().filter(|logger| policy.contains(logger)).map(str::to_owned).collect();
+        let by_acl = |grant: &aws_sdk_s3::types::Grant| {
+            grant.grantee().and_then(|grantee| grantee.uri()) == Some(LOG_DELIVERY)
+        };
+        if acl?.grants().iter().any(by_acl) {
+            loggers.push(LOG_DELIVERY.to_owned());
+        }
+        Ok(Encryption { rules, keys: aws.key().fill("arn:{partition}:kms:{region}:{account}:key"), loggers })
+    }
+
+    fn plan(now: &Encryption, ask: &Ask<'_, Params>) -> Plan<Encryption> {
+        let rule = match only(now) {
+            Ok(rule) => rule,
+            Err(why) => return Plan::Refuse(why),
+        };
+        match algorithm(rule).as_deref() {
+            Some("aws:kms" | "aws:kms:dsse") => return Plan::Compliant,
+            Some("AES256") | None => {}
+            Some(other) => {
+                return Plan::Refuse(format!(
+                    "the bucket's default encryption is `{}`, which redress does not know",
+                    shown(other)
+                ));
+            }
+        }
+        if !now.loggers.is_empty() {
+            return Plan::Refuse(format!(
+                "logs are delivered to the bucket by `{}`, which delivers only where S3's own keys encrypt: \
+                 they would stop",
+                now.loggers.join("`, `")
+            ));
+        }
+        let key = match ask.params.kms_key.as_deref().map(|key| arn(key, &now.keys)).transpose() {
+            Ok(key) => key,
+            Err(why) => return Plan::Refuse(why),
+        };
+        let id =
+            key.as_ref().map(|key| format!("<KMSMasterKeyID>{key}</KMSMasterKeyID>")).unwrap_or_default();
+        let elements = [
+            format!("<{DEFAULT}><SSEAlgorithm>aws:kms</SSEAlgorithm>{id}</{DEFAULT}>"),
+            format!("<{BUCKET_KEY}>true</{BUCKET_KEY}>"),
+        ];
+        let rule = match with(rule, &elements) {
+            Ok(rule) => rule,
+            Err(error) => return Plan::Refuse(format!("the default encryption can't be edited: {error}")),
+        };
+        let notes = vec![
+            "only new objects are encrypted with it; those that are there stay as they are".to_owned(),
+            match key {
+                Some(key) => format!("whoever uploads or reads new objects needs leave to use `{key}`"),
+                None => {
+                    "other accounts can't read new objects: the AWS managed key is for this account alone"
+                        .to_owned()
+                }
+            },
+        ];
+        Plan::Change(Proposal {
+            to: Encryption { rules: vec![rule], ..now.clone() },
+            risk: Risk::Access,
+            notes,
+        })
+    }
+
+    async fn apply(aws: &Aws, at: &Bucket, change: &Change<Encryption>) -> Result<()> {
+        let document = format!(
+            "<ServerSideEncryptionConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{}\
+             </ServerSideEncryptionConfiguration>",
+            change.to.rules.concat()
+        );
+        let request = aws.s3().put_bucket_encryption().bucket(&at.name).expected_bucket_owner(&at.owner);
+        request.customize().interceptor(Body(document)).send().await?;
+        Ok(())
+    }
+
+    fn undo(change: &Change<Encryption>, now: &Encryption) -> Undo<Encryption> {
+        let parts = |state| -> Result<(Vec<String>, Vec<String>), String> {
+            let rule = only(state)?;
+            let elements = ours(rule).map_err(|error| error.to_string())?;
+            let bare = form(&format!("<Rule>{}</Rule>", elements.concat()));
+            Ok((elements, vec![bare]))
+        };
+        let (from, to, found) = match (parts(&change.from), parts(&change.to), parts(now)) {
+            (Ok(from), Ok(to), Ok(found)) => (from, to, found),
+            (Err(why), ..) | (_, Err(why), _) | (.., Err(why)) => return Undo::Refuse(why),
+        };
+        if found.1 == from.1 {
+            return Undo::Nothing;
+        }
+        if found.1 != to.1 {
+            return Undo::Refuse("somebody has changed the default encryption since".to_owned());
+        }
+        match only(now)
+            .map_err(|why| Error::new(ErrorKind::Invalid, why))
+            .and_then(|rule| with(rule, &from.0))
+        {
+            Err(error) => Undo::Refuse(format!("the default encryption can't be edited: {error}")),
+            Ok(rule) => Undo::To {
+                to: Encryption { rules: vec![rule], ..now.clone() },
+                notes: vec!["objects that were encrypted meanwhile still need the key".to_owned()],
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::panic, reason = "a test fails by panicking")]
+    use super::*;
+    use crate::remediator::test::ask;
+
+    const PLAIN: &str = "<Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm>\
+                         </ApplyServerSideEncryptionByDefault><BucketKeyEnabled>false</BucketKeyEnabled>\
+                         <BlockedEncryptionTypes><EncryptionType>SSE-C</EncryptionType></BlockedEncryptionTypes>\
+                         <New a=\"1\"> é </New></Rule>";
+
+    fn state(rule: &str) -> Encryption {
+        Encryption {
+            rules: vec![rule.to_owned()],
+            keys: "arn:aws:kms:eu-west-1:123456789012:key".to_owned(),
+            loggers: Vec::new(),
+        }
+    }
+
+    fn plan(now: &Encryption, key: Option<&str>) -> Plan<Encryption> {
+        EncryptWithKms::plan(now, &ask("S3.17", &Params { kms_key: key.map(str::to_owned) }))
+    }
+
+    fn change(now: &Encryption, key: Option<&str>) -> Change<Encryption> {
+        let Plan::Change(change) = plan(now, key) else { panic!("{:?}", plan(now, key)) };
+        assert_eq!(plan(&change.to, key), Plan::Compliant);
+        Change { from: now.clone(), to: change.to }
+    }
+
+    #[test]
+    fn the_default_changes_and_nothing_beside_it() {
+        let made = change(&state(PLAIN), None).to.rules;
+        assert_eq!(
+            made,
+            ["<Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>aws:kms</SSEAlgorithm>\
+              </ApplyServerSideEncryptionByDefault><BucketKeyEnabled>true</BucketKeyEnabled>\
+              <BlockedEncryptionTypes><EncryptionType>SSE-C</EncryptionType></BlockedEncryptionTypes>\
+              <New a=\"1\"> é </New></Rule>"]
+        );
+        for kms in ["aws:kms", "aws:kms:dsse"] {
+            assert_eq!(plan(&state(&PLAIN.replace("AES256", kms)), None), Plan::Compliant);
+        }
+        assert!(matches!(plan(&state(&PLAIN.replace("AES256", "aws:new")), None), Plan::Refuse(_)));
+        assert!(matches!(plan(&Encryption { rules: Vec::new(), ..state("") }, None), Plan::Refuse(_)));
+        let logs = Encryption { loggers: vec!["logging.s3.amazonaws.com".to_owned()], ..state(PLAIN) };
+        assert!(matches!(plan(&logs, None), Plan::Refuse(why) if why.contains("would stop")));
+    }
+
+    #[test]
+    fn a_key_is_named_by_its_arn() {
+        let id = "1234abcd-12ab-34cd-56ef-1234567890ab";
+        let key = format!("arn:aws:kms:eu-west-1:123456789012:key/{id}");
+        let shared = "arn:aws:kms:eu-west-1:210987654321:alias/team/data";
+        for (named, arn) in [
+            (id, key.as_str()),
+            (&key, &key),
+            ("alias/data", "arn:aws:kms:eu-west-1:123456789012:alias/data"),
+            (shared, shared),
+        ] {
+            let rule = change(&state(PLAIN), Some(named)).to.rules.concat();
+            assert!(rule.contains(&format!("<KMSMasterKeyID>{arn}</KMSMasterKeyID>")), "{rule}");
+        }
+        for fault in [
+            "",
+            "alias/",
+            "key/a",
+            "a b",
+            "<x/>",
+            "arn:aws:kms:us-east-1:123456789012:key/a",
+            "arn:aws-cn:kms:eu-west-1:123456789012:key/a",
+            "arn:aws:s3:eu-west-1:123456789012:key/a",
+            "arn:aws:kms:eu-west-1::key/a",
+            "arn:aws:kms:eu-west-1:123456789012:key/a</KMSMasterKeyID>",
+        ] {
+            assert!(
+                matches!(plan(&state(PLAIN), Some(fault)), Plan::Refuse(why) if why.contains("`kms_key`"))
+            );
+        }
+    }
+
+    #[test]
+    fn undo_leaves_what_was_changed_beside_it() {
+        let change = change(&state(PLAIN), None);
+        let Undo::To { to, .. } = EncryptWithKms::undo(&change, &change.to) else { panic!("no way back") };
+        assert_eq!(to, change.from);
+        assert_eq!(EncryptWithKms::undo(&change, &change.from), Undo::Nothing);
+
+        let beside = state(&change.to.rules.concat().replace("SSE-C", "NONE"));
+        let Undo::To { to, .. } = EncryptWithKms::undo(&change, &beside) else { panic!("no way back") };
+        assert_eq!(to.rules, [PLAIN.replace("SSE-C", "NONE")]);
+
+        let other = state(&change.to.rules.concat().replace("aws:kms", "aws:kms:dsse"));
+        assert!(matches!(EncryptWithKms::undo(&change, &other), Undo::Refuse(_)));
+        assert_eq!(
+            state(UNCONFIGURED),
+            state(&UNCONFIGURED.replace("</Rule>", "<BucketKeyEnabled>false</BucketKeyEnabled></Rule>"))
+        );
+    }
+}
