@@ -7,12 +7,12 @@
 //!
 //! | service | answered by |
 //! |---|---|
-//! | S3, Cognito user pools, `DynamoDB` | winterbaume, behind a layer of ours |
+//! | S3, Cognito user pools, `DynamoDB`, CloudTrail | winterbaume, behind a layer of ours |
 //! | S3 Control: the account's block of public access | our own |
 //! | EC2: VPCs, security groups, Elastic IPs, tags | our own |
 //! | STS: `AssumeRole`, `GetCallerIdentity`; `EventBridge`: `PutEvents` | our own |
 //! | CloudWatch: daily sums of metrics | our own |
-//! | CloudTrail, CloudWatch Logs, ECR, `ElastiCache`, `GuardDuty`, IAM, Lambda, Macie, RDS, Redshift, Secrets Manager, SNS, SQS, Systems Manager | winterbaume |
+//! | CloudWatch Logs, ECR, `ElastiCache`, `GuardDuty`, IAM, Lambda, Macie, RDS, Redshift, Secrets Manager, SNS, SQS, Systems Manager | winterbaume |
 //! | any other, such as Security Hub | [`Emulator::with_service`] |
 //!
 //! ## Accounts and Regions
@@ -44,6 +44,7 @@ use hyper::body::{Body, Frame};
 use winterbaume_core::DEFAULT_ACCOUNT_ID;
 use winterbaume_s3::S3Service;
 
+mod cloudtrail;
 mod cognito;
 mod dynamodb;
 mod ec2;

@@ -4,6 +4,10 @@ use crate::Erased;
 
 /// All remediators, sorted by name.
 pub const REGISTRY: &[&dyn Erased] = &[
+    #[cfg(feature = "cloudtrail")]
+    &crate::cloudtrail::deliver_to_logs::DeliverToLogs,
+    #[cfg(feature = "cloudtrail")]
+    &crate::cloudtrail::validate_log_files::ValidateLogFiles,
     #[cfg(feature = "cognito")]
     &crate::cognito::disable_user::DisableUser,
     #[cfg(feature = "ec2")]

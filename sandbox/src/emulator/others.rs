@@ -7,13 +7,14 @@ use bytes::Bytes;
 use http::Response;
 use winterbaume_core::{DEFAULT_ACCOUNT_ID, MockService};
 
-use super::own_arns;
 use super::wire::{Refusal, Request, rewrite};
+use super::{cloudtrail, own_arns};
 
 /// The services of one account.
 #[derive(Default)]
 pub(super) struct Others {
     cloudtrail: winterbaume_cloudtrail::CloudTrailService,
+    trails: cloudtrail::Trails,
     ecr: winterbaume_ecr::EcrService,
     elasticache: winterbaume_elasticache::ElastiCacheService,
     guardduty: winterbaume_guardduty::GuardDutyService,
@@ -51,8 +52,11 @@ impl Others {
     }
 
     /// Answers a request to one of these services.
-    pub(super) async fn answer(&self, request: &Request, _operation: &str) -> Response<Bytes> {
-        self.pass(request).await
+    pub(super) async fn answer(&self, request: &Request, operation: &str) -> Response<Bytes> {
+        match request.service.as_str() {
+            "cloudtrail" => self.trails.answer(self, request, operation).await,
+            _ => self.pass(request).await,
+        }
     }
 
     /// Asks winterbaume, which knows one account only.

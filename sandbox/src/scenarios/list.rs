@@ -4,6 +4,8 @@ use super::Scenarios;
 
 /// All that remediators are tried with, in the order of the registry.
 pub const SCENARIOS: &[&Scenarios] = &[
+    &super::cloudtrail::deliver_to_logs::SCENARIOS,
+    &super::cloudtrail::validate_log_files::SCENARIOS,
     &super::cognito::disable_user::SCENARIOS,
     &super::ec2::release_address::SCENARIOS,
     &super::ec2::restrict_ingress::SCENARIOS,
