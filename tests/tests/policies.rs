@@ -155,8 +155,8 @@ impl World {
         });
         let memory = Arc::new(Memory::default());
         let mut rules = scenarios.rules(case);
-        // Of a pool's tags, ministack asks for leave on no pool at all, which a session policy never gives.
-        if scenarios.remediator.starts_with("cognito.") {
+        // Of the tags of these, ministack asks for leave on no resource at all, which a session policy never gives.
+        if ["cloudtrail.", "cognito."].iter().any(|service| scenarios.remediator.starts_with(service)) {
             rules.push_str("    exempt_by: [file]\n");
         }
         let engine = Engine {

@@ -51,7 +51,7 @@ pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
         ),
     ],
     look: |at, arn| Box::pin(look(at, arn)),
-    ministack: OnMinistack::Whole(&[]),
+    ministack: OnMinistack::Whole(&["cloudtrail:ListTags", "iam:PassRole"]),
 };
 
 async fn delivering(at: &Place) -> Result<String, Error> {

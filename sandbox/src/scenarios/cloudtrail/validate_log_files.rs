@@ -35,5 +35,5 @@ pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
         ),
     ],
     look: |at, arn| Box::pin(look(at, arn)),
-    ministack: OnMinistack::Whole(&[]),
+    ministack: OnMinistack::Whole(&["cloudtrail:ListTags"]),
 };
