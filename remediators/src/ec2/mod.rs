@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
 
 pub(crate) mod address;
+pub(crate) mod network;
 pub(crate) mod release_address;
+pub(crate) mod require_attachment_approval;
 pub(crate) mod restrict_ingress;
 pub(crate) mod security_group;
+pub(crate) mod withhold_public_addresses;
 
 /// Text from AWS as it may stand in a message: escaped, and cut where it is long.
 fn shown(text: &str) -> String {

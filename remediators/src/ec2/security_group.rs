@@ -7,7 +7,7 @@ use aws_sdk_ec2::types::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{filled, is_id, settable, shown, tag_map, tagged};
+use super::{filled, network::Named, settable, shown, tag_map, tagged};
 use crate::{
     Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, action::On,
 };
@@ -17,6 +17,8 @@ pub(crate) struct SecurityGroup {
     pub(crate) id: String,
     owner: String,
 }
+
+const GROUP: Named = Named { part: "security-group/", prefix: "sg-", what: "a security group" };
 
 impl Resource for SecurityGroup {
     const KIND: KindInfo = KindInfo {
@@ -28,27 +30,11 @@ impl Resource for SecurityGroup {
     };
 
     fn locate(seen: &Sighting<'_>) -> Result<Key, Misplaced> {
-        let id = match seen.agreed("ec2")? {
-            Some(arn) => arn
-                .resource
-                .strip_prefix("security-group/")
-                .ok_or_else(|| Misplaced::new("the ARN is none of a security group"))?,
-            // OCSF: `uid` is the bare id.
-            None => seen.id,
-        };
-        let key = seen.key(Self::KIND.asff, seen.region, id);
-        Self::from_key(&key)?;
-        Ok(key)
+        GROUP.locate(&Self::KIND, seen)
     }
 
     fn from_key(key: &Key) -> Result<Self, Misplaced> {
-        if !is_id(&key.id, "sg-") {
-            return Err(Misplaced::new(format!("`{}` is no id of a security group", shown(&key.id))));
-        }
-        if key.region == "global" {
-            return Err(Misplaced::new("a security group has a Region, and the finding states none"));
-        }
-        Ok(Self { id: key.id.clone(), owner: key.account.clone() })
+        GROUP.check(key).map(|(id, owner)| Self { id, owner })
     }
 
     async fn inspect(&self, aws: &Aws, _: bool) -> Result<Facts> {

@@ -13,7 +13,11 @@ pub const REGISTRY: &[&dyn Erased] = &[
     #[cfg(feature = "ec2")]
     &crate::ec2::release_address::ReleaseAddress,
     #[cfg(feature = "ec2")]
+    &crate::ec2::require_attachment_approval::RequireAttachmentApproval,
+    #[cfg(feature = "ec2")]
     &crate::ec2::restrict_ingress::RestrictIngress,
+    #[cfg(feature = "ec2")]
+    &crate::ec2::withhold_public_addresses::WithholdPublicAddresses,
     #[cfg(feature = "s3")]
     &crate::s3::add_lifecycle_rule::AddLifecycleRule,
     #[cfg(feature = "s3")]

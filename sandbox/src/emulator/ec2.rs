@@ -1,9 +1,12 @@
-//! The part of EC2 that is about networks: VPCs, security groups, Elastic IPs, and their tags.
+//! The part of EC2 that redress speaks of: VPCs, security groups, Elastic IPs and tags here, what else networks have in
+//! [`network`].
 //!
 //! Our own, because winterbaume's security groups lose descriptions, tags and prefix lists, don't know
 //! rules by id, and have no default group; its addresses read as an empty list once they are released, and
 //! are released while in use. Any other operation is answered with `UnsupportedOperation`. Instances and
 //! network interfaces can be named in an association, and are not looked up.
+
+mod network;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -37,6 +40,7 @@ struct Network {
     /// Addresses that were released, and are nobody's until somebody asks for them.
     released: BTreeSet<String>,
     allocated: u32,
+    lan: network::Lan,
 }
 
 struct Vpc {
@@ -155,10 +159,10 @@ impl Network {
                 tags.retain(|key, _| !given.is_empty() && !given.contains_key(key));
             }),
             "DescribeTags" => self.describe_tags(form),
-            other => {
+            other => network::perform(self, other, form).unwrap_or_else(|| {
                 let message = format!("The sandbox has no operation `{other}` of EC2.");
                 Err(invalid("UnsupportedOperation", message))
-            }
+            }),
         }
     }
 
@@ -171,6 +175,7 @@ impl Network {
         let vpc = format!("vpc-{}", short_id());
         let cidr = required(form, "CidrBlock")?.to_owned();
         self.vpcs.insert(vpc.clone(), Vpc { cidr, tags: tags_for(form, "vpc") });
+        self.lan.default_acl(&vpc);
         let id = self.add_group("default", "default VPC security group", &vpc, Tags::new());
         let from_itself = Match::all(Peer::Group { group: id.clone(), account: self.account.clone() });
         if let Some(group) = self.groups.get_mut(&id) {
@@ -625,6 +630,7 @@ impl Network {
         for (id, vpc) in &mut self.vpcs {
             all.insert(id.clone(), ("vpc", &mut vpc.tags));
         }
+        all.extend(self.lan.tags());
         for (id, address) in &mut self.addresses {
             all.insert(id.clone(), ("elastic-ip", &mut address.tags));
         }

@@ -235,6 +235,12 @@ impl Xml {
         self.nested(name, &inner)
     }
 
+    /// A list of texts, each called `item`.
+    pub(super) fn list(self, name: &str, texts: &[String]) -> Self {
+        let inner = texts.iter().fold(Self::default(), |list, text| list.text("item", text));
+        self.nested(name, &inner)
+    }
+
     pub(super) fn finish(self) -> String {
         self.0
     }
