@@ -42,8 +42,13 @@ const ROLE: &str = "redress-remediator";
 /// Remediators that may write to more than the one resource, as their declared actions say: to all users of a pool; to
 /// whatever addresses AWS gives (the way back of a released one); to any rule, of the one security group; to the
 /// settings of the account.
-const NOT_TOLD_APART: [&str; 4] =
-    ["cognito.disable_user", "ec2.release_address", "ec2.restrict_ingress", "s3.block_account_public_access"];
+const NOT_TOLD_APART: [&str; 5] = [
+    "cognito.disable_user",
+    "ec2.close_default_group",
+    "ec2.release_address",
+    "ec2.restrict_ingress",
+    "s3.block_account_public_access",
+];
 
 struct Seen;
 

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
 
 pub(crate) mod address;
+pub(crate) mod close_default_group;
 pub(crate) mod network;
+mod ports;
 pub(crate) mod release_address;
 pub(crate) mod require_attachment_approval;
 pub(crate) mod restrict_ingress;

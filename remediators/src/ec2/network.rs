@@ -45,7 +45,7 @@ impl Named {
 
     /// `found`, if it is `owner`'s. Whatever another account shares through AWS RAM
     /// [is listed as well](https://docs.aws.amazon.com/vpc/latest/userguide/vpc-sharing.html).
-    fn owned<T>(
+    pub(super) fn owned<T>(
         &self,
         found: Option<T>,
         id: &str,

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    security_group::{Rule, SecurityGroup, Source, lacking},
+    ports::{Ports, Set},
+    security_group::{RULES, Rule, SecurityGroup, Source, Way, listed, named, put_back},
     shown,
 };
 use crate::{prelude::*, remediator::Proposal};
@@ -52,10 +53,10 @@ impl Remediator for RestrictIngress {
     const SPEC: Spec = Spec {
         name: "ec2.restrict_ingress",
         version: 1,
-        controls: &["EC2.13", "EC2.14", "EC2.18", "EC2.19"],
+        controls: &["EC2.13", "EC2.14", "EC2.18", "EC2.19", "EC2.53", "EC2.54"],
         risk: Risk::Access,
-        what: "Revokes the inbound rules that let 0.0.0.0/0 or ::/0 in to ports that the control forbids, and \
-               no other rule. A rule that opens more ports than these is left, and the group with it, unless \
+        what: "Revokes the inbound rules that let 0.0.0.0/0 or ::/0 in to ports that the control forbids (for \
+               EC2.53 only 0.0.0.0/0, for EC2.54 only ::/0), and no other rule. A rule that opens more ports than these is left, and the group with it, unless \
                the setting `wide` says to revoke or to split it.",
         who_notices: "Whoever reached these ports over the internet by no narrower rule: new connections time \
                       out. Open ones end at once where AWS did not track them (any address in on any port, \
@@ -86,15 +87,17 @@ impl Remediator for RestrictIngress {
 
     fn plan(now: &BTreeSet<Rule>, ask: &Ask<'_, Params>) -> Plan<BTreeSet<Rule>> {
         // ICMP and other protocols have no ports, and no control here speaks of them.
-        if !now.iter().any(|rule| rule.world_open() && Ports::of(rule) != Ports::default()) {
+        if !now.iter().any(|rule| is_open(rule, ask.control) && Ports::of(rule) != Ports::default()) {
             return Plan::Compliant;
         }
         let forbidden = match Ports::forbidden_by(ask) {
             Ok(forbidden) => forbidden,
             Err(why) => return Plan::Refuse(why),
         };
-        let failed: Vec<&Rule> =
-            now.iter().filter(|rule| rule.world_open() && Ports::of(rule).intersects(&forbidden)).collect();
+        let failed: Vec<&Rule> = now
+            .iter()
+            .filter(|rule| is_open(rule, ask.control) && Ports::of(rule).intersects(&forbidden))
+            .collect();
         if failed.is_empty() {
             return Plan::Compliant;
         }
@@ -123,31 +126,14 @@ impl Remediator for RestrictIngress {
     }
 
     async fn apply(aws: &Aws, at: &SecurityGroup, change: &Change<BTreeSet<Rule>>) -> Result<()> {
-        at.change(aws, &change.from, &change.to).await
+        at.change(aws, Way::In, &change.from, &change.to).await
     }
 
     fn undo(change: &Change<BTreeSet<Rule>>, now: &BTreeSet<Rule>) -> Undo<BTreeSet<Rule>> {
-        let added = lacking(&change.to, &change.from);
-        let revoked: BTreeSet<Rule> =
-            lacking(&change.from, &change.to).into_iter().map(Rule::settable).collect();
-        let back = lacking(&revoked, now);
-        // One that somebody has described or tagged since is theirs.
-        let (spare, kept): (Vec<&Rule>, Vec<&Rule>) = added
-            .iter()
-            .filter_map(|rule| now.iter().find(|found| found.key() == rule.key()))
-            .partition(|found| added.contains(found));
-        if back.is_empty() && spare.is_empty() {
-            return Undo::Nothing;
+        match put_back(&change.from, &change.to, now) {
+            Some((to, notes)) => Undo::To { to, notes },
+            None => Undo::Nothing,
         }
-        let to = now.iter().filter(|rule| !spare.contains(rule)).chain(back).cloned().collect();
-        let mut notes = vec!["the rules come back with ids of their own".to_owned()];
-        if !kept.is_empty() {
-            notes.push(format!("{} changed since and stays", named(&kept, "was", "were")));
-        }
-        if change.from.iter().any(|rule| rule.settable() != *rule && !change.to.contains(rule)) {
-            notes.push("tags that AWS itself had set (`aws:`) can't be had back".to_owned());
-        }
-        Undo::To { to, notes }
     }
 
     fn wants_control_params(control: &str, _: &Params) -> bool {
@@ -155,7 +141,13 @@ impl Remediator for RestrictIngress {
     }
 }
 
-const RULES: &str = "arn:{partition}:ec2:{region}:{account}:security-group-rule/*";
+/// Whether the rule is open to as much of the world as the control looks for.
+fn is_open(rule: &Rule, control: &str) -> bool {
+    match (control, &rule.source) {
+        ("EC2.53", Source::CidrIpv6(_)) | ("EC2.54", Source::CidrIpv4(_)) => false,
+        _ => rule.world_open(),
+    }
+}
 
 /// Whether the rule opens anything that the control does not forbid.
 fn is_wide(rule: &Rule, forbidden: &Ports) -> bool {
@@ -166,7 +158,7 @@ fn is_wide(rule: &Rule, forbidden: &Ports) -> bool {
 fn rest(rule: &Rule, forbidden: &Ports) -> Vec<Rule> {
     let ports = Ports::of(rule).without(forbidden);
     let ranges = |protocol, set: &Set| -> Vec<_> {
-        set.0.iter().map(|&(from, to)| (protocol, i32::from(from), i32::from(to))).collect()
+        set.ranges().map(|(from, to)| (protocol, i32::from(from), i32::from(to))).collect()
     };
     let mut rests = [ranges("tcp", &ports.tcp), ranges("udp", &ports.udp)].concat();
     if rule.protocol == "-1" {
@@ -239,61 +231,20 @@ fn notes(now: &BTreeSet<Rule>, wide: &[&Rule], forbidden: &Ports, ask: &Ask<'_, 
     notes
 }
 
-/// "rule `tcp 22 from ::/0` is".
-fn named(rules: &[&Rule], one: &str, many: &str) -> String {
-    format!("{} {}", listed(rules), if rules.len() == 1 { one } else { many })
-}
-
-fn listed(rules: &[&Rule]) -> String {
-    const MOST: usize = 5;
-    let names: Vec<String> = rules
-        .iter()
-        .take(MOST)
-        .map(|rule| match &rule.description {
-            Some(description) => format!("`{}` ({})", rule.shown(), shown(description)),
-            None => format!("`{}`", rule.shown()),
-        })
-        .collect();
-    let more = match rules.len().saturating_sub(MOST) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    format!("{} {}{more}", if rules.len() == 1 { "rule" } else { "rules" }, names.join(", "))
-}
-
-/// TCP and UDP ports.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Ports {
-    tcp: Set,
-    udp: Set,
-}
-
 impl Ports {
-    /// What a rule opens; nothing where its protocol has no ports.
-    fn of(rule: &Rule) -> Self {
-        let port = |port: Option<i32>, otherwise| {
-            port.and_then(|port| u16::try_from(port).ok()).unwrap_or(otherwise)
-        };
-        let range = || Set::new([(port(rule.from_port, 0), port(rule.to_port, u16::MAX))]);
-        match rule.protocol.as_str() {
-            "-1" => Self { tcp: Set::all(), udp: Set::all() },
-            "tcp" => Self { tcp: range(), udp: Set::default() },
-            "udp" => Self { tcp: Set::default(), udp: range() },
-            _ => Self::default(),
-        }
-    }
-
     /// What the control does not want open to the world; the error says why that is not known.
     fn forbidden_by(ask: &Ask<'_, Params>) -> Result<Self, String> {
-        let single = |ports: &[u16]| Set::new(ports.iter().map(|&port| (port, port)));
         match ask.control {
             // Both Config rules speak of TCP alone:
             // https://docs.aws.amazon.com/config/latest/developerguide/restricted-common-ports.html
-            "EC2.13" => Ok(Self { tcp: single(&[22]), udp: Set::default() }),
-            "EC2.14" => Ok(Self { tcp: single(&[3389]), udp: Set::default() }),
+            "EC2.13" => Ok(Self { tcp: Set::single(&[22]), udp: Set::default() }),
+            "EC2.14" => Ok(Self { tcp: Set::single(&[3389]), udp: Set::default() }),
             // The control names ports and no protocol; AWS's own remediation of it takes both:
             // https://github.com/aws-solutions/automated-security-response-on-aws
-            "EC2.19" => Ok(Self { tcp: single(&HIGH_RISK), udp: single(&HIGH_RISK) }),
+            "EC2.19" => Ok(Self { tcp: Set::single(&HIGH_RISK), udp: Set::single(&HIGH_RISK) }),
+            // Of all protocols, by AWS's own word; what differs is the address family:
+            // https://docs.aws.amazon.com/config/latest/developerguide/vpc-sg-port-restriction-check.html
+            "EC2.53" | "EC2.54" => Ok(Self::administration()),
             "EC2.18" => {
                 let known = ask.control_params.ok_or(
                     "the ports that EC2.18 authorises are known neither from the finding nor from Security Hub",
@@ -306,14 +257,6 @@ impl Ports {
             }
             control => Err(format!("`{}` is no control about inbound rules", shown(control))),
         }
-    }
-
-    fn without(&self, other: &Self) -> Self {
-        Self { tcp: self.tcp.without(&other.tcp), udp: self.udp.without(&other.udp) }
-    }
-
-    fn intersects(&self, other: &Self) -> bool {
-        self.without(other) != *self
     }
 }
 
@@ -343,59 +286,17 @@ fn authorized(params: &BTreeMap<String, Vec<String>>) -> Result<Ports, String> {
     Ok(Ports { tcp: set(TCP, tcp)?, udp: set(UDP, udp)? })
 }
 
-/// A set of ports: ranges in order, with a gap between any two.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Set(Vec<(u16, u16)>);
-
-impl Set {
-    fn new(ranges: impl IntoIterator<Item = (u16, u16)>) -> Self {
-        let mut ranges: Vec<_> = ranges.into_iter().filter(|(from, to)| from <= to).collect();
-        ranges.sort_unstable();
-        let mut merged: Vec<(u16, u16)> = Vec::new();
-        for (from, to) in ranges {
-            match merged.last_mut() {
-                Some(last) if from <= last.1.saturating_add(1) => last.1 = last.1.max(to),
-                _ => merged.push((from, to)),
-            }
-        }
-        Self(merged)
-    }
-
-    fn all() -> Self {
-        Self(vec![(0, u16::MAX)])
-    }
-
-    fn without(&self, other: &Self) -> Self {
-        let mut left = Vec::new();
-        for &(from, to) in &self.0 {
-            // `None` once there is nothing after it: `to` may be the last port there is.
-            let mut next = Some(from);
-            for &(cut_from, cut_to) in &other.0 {
-                let Some(start) = next else { break };
-                if cut_to < start {
-                    continue;
-                }
-                if cut_from > to {
-                    break;
-                }
-                if cut_from > start {
-                    left.push((start, cut_from - 1));
-                }
-                next = cut_to.checked_add(1).filter(|&next| next <= to);
-            }
-            if let Some(start) = next {
-                left.push((start, to));
-            }
-        }
-        Self(left)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
     use super::*;
-    use crate::{ec2::security_group::tests::rule, remediator::test::ask};
+    use crate::{
+        ec2::{
+            ports::tests::Numbers,
+            security_group::{lacking, tests::rule},
+        },
+        remediator::test::ask,
+    };
 
     const V4: &str = "0.0.0.0/0";
     const V6: &str = "::/0";
@@ -466,29 +367,29 @@ mod tests {
     #[test]
     fn what_fails_each_control() {
         let cases = [
-            // protocol, ports, source; EC2.13, EC2.14, EC2.18, EC2.19
-            (rule("tcp", (22, 22), V4), [true, false, true, true]),
-            (rule("tcp", (22, 22), V6), [true, false, true, true]),
-            (rule("tcp", (3389, 3389), V6), [false, true, true, true]),
-            (rule("tcp", (20, 25), V4), [true, false, true, true]),
-            (rule("tcp", (0, 65_535), V4), [true, true, true, true]),
-            (rule("-1", None, V4), [true, true, true, true]),
-            (rule("-1", None, V6), [true, true, true, true]),
-            (rule("udp", (22, 22), V4), [false, false, true, true]),
-            (rule("udp", (53, 53), V4), [false, false, true, false]),
-            (rule("udp", (443, 443), V4), [false, false, true, false]),
-            (rule("tcp", (443, 443), V4), [false, false, false, false]),
-            (rule("tcp", (80, 80), V6), [false, false, false, false]),
-            (rule("tcp", (443, 444), V4), [false, false, true, false]),
-            (rule("tcp", (8080, 8080), V4), [false, false, true, true]),
-            (rule("icmp", (-1, -1), V4), [false, false, false, false]),
-            (rule("50", None, V4), [false, false, false, false]),
-            (rule("tcp", (22, 22), "0.0.0.0/1"), [false, false, false, false]),
-            (rule("-1", None, "10.0.0.0/8"), [false, false, false, false]),
-            (by_list(rule("tcp", (22, 22), V4)), [false, false, false, false]),
+            // protocol, ports, source; EC2.13, EC2.14, EC2.18, EC2.19, EC2.53, EC2.54
+            (rule("tcp", (22, 22), V4), [true, false, true, true, true, false]),
+            (rule("tcp", (22, 22), V6), [true, false, true, true, false, true]),
+            (rule("tcp", (3389, 3389), V6), [false, true, true, true, false, true]),
+            (rule("tcp", (20, 25), V4), [true, false, true, true, true, false]),
+            (rule("tcp", (0, 65_535), V4), [true, true, true, true, true, false]),
+            (rule("-1", None, V4), [true, true, true, true, true, false]),
+            (rule("-1", None, V6), [true, true, true, true, false, true]),
+            (rule("udp", (22, 22), V4), [false, false, true, true, true, false]),
+            (rule("udp", (53, 53), V4), [false, false, true, false, false, false]),
+            (rule("udp", (443, 443), V4), [false, false, true, false, false, false]),
+            (rule("tcp", (443, 443), V4), [false, false, false, false, false, false]),
+            (rule("tcp", (80, 80), V6), [false, false, false, false, false, false]),
+            (rule("tcp", (443, 444), V4), [false, false, true, false, false, false]),
+            (rule("tcp", (8080, 8080), V4), [false, false, true, true, false, false]),
+            (rule("icmp", (-1, -1), V4), [false, false, false, false, false, false]),
+            (rule("50", None, V4), [false, false, false, false, false, false]),
+            (rule("tcp", (22, 22), "0.0.0.0/1"), [false, false, false, false, false, false]),
+            (rule("-1", None, "10.0.0.0/8"), [false, false, false, false, false, false]),
+            (by_list(rule("tcp", (22, 22), V4)), [false, false, false, false, false, false]),
         ];
         for (rule, expected) in cases {
-            let fails = ["EC2.13", "EC2.14", "EC2.18", "EC2.19"]
+            let fails = ["EC2.13", "EC2.14", "EC2.18", "EC2.19", "EC2.53", "EC2.54"]
                 .map(|control| left(control, Wide::Revoke, std::slice::from_ref(&rule)).is_some());
             assert_eq!(fails, expected, "{rule:?}");
         }
@@ -667,57 +568,6 @@ mod tests {
         assert!(read(r#"{"wider":"split"}"#).is_err());
     }
 
-    /// Numbers that are the same in every run.
-    struct Numbers(u64);
-
-    impl Numbers {
-        fn below(&mut self, end: u32) -> u32 {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            u32::try_from(self.0 >> 33).unwrap_or_default() % end
-        }
-
-        fn range(&mut self) -> (u16, u16) {
-            // Edges and neighbours are what goes wrong.
-            let mut port = || match self.below(6) {
-                0 => 0,
-                1 => u16::MAX,
-                2 => u16::MAX - 1,
-                _ => u16::try_from(self.below(40)).unwrap_or_default(),
-            };
-            let (a, b) = (port(), port());
-            (a.min(b), a.max(b))
-        }
-
-        fn set(&mut self) -> Set {
-            let count = self.below(5);
-            Set::new((0..count).map(|_| self.range()).collect::<Vec<_>>())
-        }
-    }
-
-    fn has(set: &Set, port: u16) -> bool {
-        set.0.iter().any(|&(from, to)| (from..=to).contains(&port))
-    }
-
-    #[test]
-    fn set_arithmetic_holds_for_every_port() {
-        let mut numbers = Numbers(1);
-        let probes = || (0..=45).chain(u16::MAX - 3..=u16::MAX);
-        for _ in 0..20_000 {
-            let (a, b) = (numbers.set(), numbers.set());
-            let left = a.without(&b);
-            for port in probes() {
-                assert_eq!(has(&left, port), has(&a, port) && !has(&b, port), "{port}: {a:?} without {b:?}");
-            }
-            for set in [&a, &left] {
-                assert!(set.0.iter().all(|(from, to)| from <= to), "{set:?}");
-                assert!(set.0.windows(2).all(|w| u32::from(w[0].1) + 1 < u32::from(w[1].0)), "{set:?}");
-            }
-            assert_eq!(a.without(&a), Set::default());
-            assert_eq!(a.without(&Set::default()), a);
-            assert_eq!(Set::all().without(&Set::all().without(&a)), a);
-        }
-    }
-
     #[test]
     fn a_split_closes_what_fails_and_nothing_else() {
         let mut numbers = Numbers(2);
@@ -733,8 +583,8 @@ mod tests {
                 let part = Ports::of(rest);
                 assert!(!part.intersects(&open), "they overlap: {rests:?}");
                 assert!(!part.intersects(&forbidden), "{rests:?}");
-                open.tcp = Set::new([open.tcp.0.clone(), part.tcp.0].concat());
-                open.udp = Set::new([open.udp.0.clone(), part.udp.0].concat());
+                open.tcp = Set::new(open.tcp.ranges().chain(part.tcp.ranges()));
+                open.udp = Set::new(open.udp.ranges().chain(part.udp.ranges()));
             }
             assert_eq!(open, Ports::of(&rule).without(&forbidden), "{rule:?} {forbidden:?}");
             assert_eq!(rests.iter().any(|rest| rest.protocol == "icmp"), protocol == "-1");
@@ -758,7 +608,7 @@ mod tests {
                     rule(protocol, ports, [V4, V6, "10.0.0.0/8", "2001:db8::/32"][numbers.below(4) as usize])
                 })
                 .collect();
-            let control = ["EC2.13", "EC2.14", "EC2.18", "EC2.19"][round % 4];
+            let control = ["EC2.13", "EC2.14", "EC2.18", "EC2.19", "EC2.53", "EC2.54"][round % 6];
             let wide = [Wide::Split, Wide::Revoke][numbers.below(2) as usize];
             let Plan::Change(change) = plan(control, wide, &now) else { continue };
             let change = Change { from: set(&now), to: change.to };

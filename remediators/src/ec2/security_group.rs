@@ -1,9 +1,10 @@
-//! Security groups and their inbound rules.
+//! Security groups and their rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::types::{
-    Filter, IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, SecurityGroupRule, UserIdGroupPair,
+    self, Filter, IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, SecurityGroupRule,
+    UserIdGroupPair,
 };
 use serde::{Deserialize, Serialize};
 
@@ -38,31 +39,21 @@ impl Resource for SecurityGroup {
     }
 
     async fn inspect(&self, aws: &Aws, _: bool) -> Result<Facts> {
-        let found = aws.ec2().describe_security_groups().group_ids(&self.id).send().await?;
-        let Some(group) = found.security_groups().iter().find(|group| group.group_id() == Some(&self.id))
-        else {
-            return Err(Error::new(ErrorKind::NotFound, format!("there is no security group `{}`", self.id)));
-        };
-        // Groups that other accounts share are listed as well:
-        // https://docs.aws.amazon.com/vpc/latest/userguide/security-group-sharing.html
-        match group.owner_id() {
-            Some(owner) if owner == self.owner => {
-                Ok(Facts { tags: Some(tag_map(group.tags()).into_iter().collect()) })
-            }
-            owner => Err(Error::new(
-                ErrorKind::Rejected,
-                format!(
-                    "security group `{}` belongs to `{}`, not to the finding's `{}`",
-                    self.id,
-                    shown(owner.unwrap_or("nobody named")),
-                    self.owner
-                ),
-            )),
-        }
+        Ok(Facts { tags: Some(tag_map(self.read(aws).await?.tags()).into_iter().collect()) })
     }
 }
 
-/// An inbound rule, in normal form: without its id, which it loses when it is made anew.
+/// The ARN of every rule: a new one has no id yet.
+pub(super) const RULES: &str = "arn:{partition}:ec2:{region}:{account}:security-group-rule/*";
+
+/// Which way a rule lets traffic through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    In,
+    Out,
+}
+
+/// A rule of one direction, in normal form: without its id, which it loses when it is made anew.
 ///
 /// A group holds no two rules of the same [`key`](Self::key):
 /// [AWS refuses the second](https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html)
@@ -85,7 +76,7 @@ pub(crate) struct Rule {
     pub(crate) tags: BTreeMap<String, String>,
 }
 
-/// From where a rule lets traffic in.
+/// From where a rule lets traffic in, or to where it lets it out.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Source {
@@ -230,9 +221,70 @@ pub(crate) fn lacking<'a>(rules: &'a BTreeSet<Rule>, other: &BTreeSet<Rule>) -> 
     rules.iter().filter(|rule| !known.contains(&rule.key())).collect()
 }
 
+/// The rules as they are when what a run revoked is back and what it added is gone, and what there is to say of
+/// that; `None` where both are so already.
+pub(crate) fn put_back(
+    from: &BTreeSet<Rule>,
+    to: &BTreeSet<Rule>,
+    now: &BTreeSet<Rule>,
+) -> Option<(BTreeSet<Rule>, Vec<String>)> {
+    let added = lacking(to, from);
+    let revoked: BTreeSet<Rule> = lacking(from, to).into_iter().map(Rule::settable).collect();
+    let back = lacking(&revoked, now);
+    // One that somebody has described or tagged since is theirs.
+    let (spare, kept): (Vec<&Rule>, Vec<&Rule>) = added
+        .iter()
+        .filter_map(|rule| now.iter().find(|found| found.key() == rule.key()))
+        .partition(|found| added.contains(found));
+    if back.is_empty() && spare.is_empty() {
+        return None;
+    }
+    let rules = now.iter().filter(|rule| !spare.contains(rule)).chain(back).cloned().collect();
+    let mut notes = vec!["the rules come back with ids of their own".to_owned()];
+    if !kept.is_empty() {
+        notes.push(format!("{} changed since and stays", named(&kept, "was", "were")));
+    }
+    if from.iter().any(|rule| rule.settable() != *rule && !to.contains(rule)) {
+        notes.push("tags that AWS itself had set (`aws:`) can't be had back".to_owned());
+    }
+    Some((rules, notes))
+}
+
+/// "rule `tcp 22 from ::/0` is".
+pub(super) fn named(rules: &[&Rule], one: &str, many: &str) -> String {
+    format!("{} {}", listed(rules), if rules.len() == 1 { one } else { many })
+}
+
+pub(super) fn listed(rules: &[&Rule]) -> String {
+    const MOST: usize = 5;
+    let names: Vec<String> = rules
+        .iter()
+        .take(MOST)
+        .map(|rule| match &rule.description {
+            Some(description) => format!("`{}` ({})", rule.shown(), shown(description)),
+            None => format!("`{}`", rule.shown()),
+        })
+        .collect();
+    let more = match rules.len().saturating_sub(MOST) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{} {}{more}", if rules.len() == 1 { "rule" } else { "rules" }, names.join(", "))
+}
+
 impl SecurityGroup {
-    /// Every inbound rule, with its present id.
-    async fn rules(&self, aws: &Aws) -> Result<Vec<(String, Rule)>> {
+    /// The group as it is, which is the account's own.
+    pub(crate) async fn read(&self, aws: &Aws) -> Result<types::SecurityGroup> {
+        let found = aws.ec2().describe_security_groups().group_ids(&self.id).send().await?;
+        let mut found = found.security_groups.unwrap_or_default().into_iter();
+        // Groups that other accounts share are listed as well:
+        // https://docs.aws.amazon.com/vpc/latest/userguide/security-group-sharing.html
+        let found = found.find(|group| group.group_id() == Some(&self.id));
+        GROUP.owned(found, &self.id, &self.owner, types::SecurityGroup::owner_id)
+    }
+
+    /// Every rule.
+    async fn described(&self, aws: &Aws) -> Result<Vec<SecurityGroupRule>> {
         let found = aws
             .ec2()
             .describe_security_group_rules()
@@ -245,41 +297,52 @@ impl SecurityGroup {
             .await?;
         if found.is_empty() {
             // A filter finds nothing where there is no such group, too.
-            self.inspect(aws, false).await?;
+            self.read(aws).await?;
         }
-        found
-            .iter()
-            .filter(|rule| rule.is_egress() != Some(true))
-            .map(|rule| {
-                Ok((rule.security_group_rule_id().unwrap_or_default().to_owned(), Rule::from_aws(rule)?))
-            })
-            .collect()
+        Ok(found)
+    }
+
+    /// Every rule of one direction, with its present id.
+    async fn rules(&self, aws: &Aws, way: Way) -> Result<Vec<(String, Rule)>> {
+        of(way, &self.described(aws).await?)
     }
 
     /// Every inbound rule.
     pub(crate) async fn ingress(&self, aws: &Aws) -> Result<BTreeSet<Rule>> {
-        Ok(self.rules(aws).await?.into_iter().map(|(_, rule)| rule).collect())
+        Ok(self.rules(aws, Way::In).await?.into_iter().map(|(_, rule)| rule).collect())
+    }
+
+    /// Every inbound rule, and every outbound one.
+    pub(crate) async fn both(&self, aws: &Aws) -> Result<(BTreeSet<Rule>, BTreeSet<Rule>)> {
+        let found = self.described(aws).await?;
+        let rules = |way| of(way, &found).map(|rules| rules.into_iter().map(|(_, rule)| rule).collect());
+        Ok((rules(Way::In)?, rules(Way::Out)?))
     }
 
     /// Makes the rules of `to` that `from` lacks, then revokes those of `from` that `to` lacks.
     ///
-    /// In this order, no traffic stops that both sets let in.
-    pub(crate) async fn change(&self, aws: &Aws, from: &BTreeSet<Rule>, to: &BTreeSet<Rule>) -> Result<()> {
+    /// In this order, no traffic stops that both sets let through.
+    pub(crate) async fn change(
+        &self,
+        aws: &Aws,
+        way: Way,
+        from: &BTreeSet<Rule>,
+        to: &BTreeSet<Rule>,
+    ) -> Result<()> {
         let (wanted, unwanted) = (lacking(to, from), lacking(from, to));
-        let mut present = self.rules(aws).await?;
+        let mut present = self.rules(aws, way).await?;
         // Before the first write: everything in the way is known.
         let missing = missing(&wanted, &present)?;
         matching(&unwanted, &present)?;
-        self.authorize(aws, &missing).await?;
+        self.authorize(aws, way, &missing).await?;
         // By id: rules that a request describes and AWS does not know are no error in a default VPC.
         for _ in 0..3 {
             let ids = matching(&unwanted, &present)?;
             if ids.is_empty() {
                 return Ok(());
             }
-            let request = aws.ec2().revoke_security_group_ingress().group_id(&self.id);
-            match request.set_security_group_rule_ids(Some(ids)).send().await.map_err(Error::from) {
-                Ok(_) => return Ok(()),
+            match self.revoke(aws, way, ids).await {
+                Ok(()) => return Ok(()),
                 // The SDK's own second attempt after a lost answer, or somebody was faster.
                 Err(error)
                     if matches!(
@@ -288,33 +351,37 @@ impl SecurityGroup {
                     ) => {}
                 Err(error) => return Err(error),
             }
-            present = self.rules(aws).await?;
+            present = self.rules(aws, way).await?;
         }
         Err(Error::new(ErrorKind::Transient, "the rules change while they are being revoked"))
     }
 
-    async fn authorize(&self, aws: &Aws, rules: &[&Rule]) -> Result<()> {
+    async fn revoke(&self, aws: &Aws, way: Way, ids: Vec<String>) -> Result<()> {
+        match way {
+            Way::In => {
+                let request = aws.ec2().revoke_security_group_ingress().group_id(&self.id);
+                request.set_security_group_rule_ids(Some(ids)).send().await?;
+            }
+            Way::Out => {
+                let request = aws.ec2().revoke_security_group_egress().group_id(&self.id);
+                request.set_security_group_rule_ids(Some(ids)).send().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn authorize(&self, aws: &Aws, way: Way, rules: &[&Rule]) -> Result<()> {
         // Tags are for all rules of a call.
         let mut calls: BTreeMap<&BTreeMap<String, String>, Vec<&Rule>> = BTreeMap::new();
         for rule in rules {
             calls.entry(&rule.tags).or_default().push(rule);
         }
         for (tags, rules) in calls {
-            let permissions = rules.iter().map(|rule| rule.to_aws()).collect();
-            let sent = aws
-                .ec2()
-                .authorize_security_group_ingress()
-                .group_id(&self.id)
-                .set_ip_permissions(Some(permissions))
-                .set_tag_specifications(tagged(ResourceType::SecurityGroupRule, tags).map(|spec| vec![spec]))
-                .send()
-                .await
-                .map_err(Error::from);
-            match sent {
-                Ok(_) => {}
+            match self.authorize_together(aws, way, tags, &rules).await {
+                Ok(()) => {}
                 // The SDK's own second attempt after a lost answer finds what the first has made.
                 Err(error) if error.code.as_deref() == Some("InvalidPermission.Duplicate") => {
-                    if !missing(&rules, &self.rules(aws).await?)?.is_empty() {
+                    if !missing(&rules, &self.rules(aws, way).await?)?.is_empty() {
                         return Err(Error { kind: ErrorKind::Drifted, ..error });
                     }
                 }
@@ -326,6 +393,38 @@ impl SecurityGroup {
         }
         Ok(())
     }
+
+    /// One call, for rules with the same tags.
+    async fn authorize_together(
+        &self,
+        aws: &Aws,
+        way: Way,
+        tags: &BTreeMap<String, String>,
+        rules: &[&Rule],
+    ) -> Result<()> {
+        let permissions = Some(rules.iter().map(|rule| rule.to_aws()).collect());
+        let tags = tagged(ResourceType::SecurityGroupRule, tags).map(|spec| vec![spec]);
+        match way {
+            Way::In => {
+                let request = aws.ec2().authorize_security_group_ingress().group_id(&self.id);
+                request.set_ip_permissions(permissions).set_tag_specifications(tags).send().await?;
+            }
+            Way::Out => {
+                let request = aws.ec2().authorize_security_group_egress().group_id(&self.id);
+                request.set_ip_permissions(permissions).set_tag_specifications(tags).send().await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The rules of one direction, with their ids.
+fn of(way: Way, rules: &[SecurityGroupRule]) -> Result<Vec<(String, Rule)>> {
+    rules
+        .iter()
+        .filter(|rule| (rule.is_egress() == Some(true)) == (way == Way::Out))
+        .map(|rule| Ok((rule.security_group_rule_id().unwrap_or_default().to_owned(), Rule::from_aws(rule)?)))
+        .collect()
 }
 
 /// The rules that are not there yet.

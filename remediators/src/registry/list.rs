@@ -11,6 +11,8 @@ pub const REGISTRY: &[&dyn Erased] = &[
     #[cfg(feature = "cognito")]
     &crate::cognito::disable_user::DisableUser,
     #[cfg(feature = "ec2")]
+    &crate::ec2::close_default_group::CloseDefaultGroup,
+    #[cfg(feature = "ec2")]
     &crate::ec2::release_address::ReleaseAddress,
     #[cfg(feature = "ec2")]
     &crate::ec2::require_attachment_approval::RequireAttachmentApproval,

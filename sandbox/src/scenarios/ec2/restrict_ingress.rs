@@ -24,6 +24,15 @@ pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
             .params("{wide: split}"),
         Case::new("open too widely to keep", "EC2.13", |at| Box::pin(group(at, WIDE)), Fixed)
             .params("{wide: revoke}"),
+        Case::new("administered from any IPv4 address", "EC2.53", |at| Box::pin(group(at, BASTION)), Fixed),
+        Case::new("administered from any IPv6 address", "EC2.54", |at| Box::pin(group(at, BASTION)), Fixed),
+        Case::new("open to everything over IPv6", "EC2.53", |at| Box::pin(group(at, EVERYTHING)), Compliant),
+        Case::new(
+            "open to everything",
+            "EC2.54",
+            |at| Box::pin(group(at, EVERYTHING)),
+            Refused("set `wide: split`"),
+        ),
         Case::new("open to an office", "EC2.13", |at| Box::pin(group(at, CLOSED)), Compliant),
         Case::new("open too widely", "EC2.13", |at| Box::pin(group(at, WIDE)), Refused("set `wide: split`")),
     ],
