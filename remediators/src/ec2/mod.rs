@@ -11,6 +11,7 @@ mod ports;
 pub(crate) mod release_address;
 pub(crate) mod require_attachment_approval;
 pub(crate) mod restrict_ingress;
+pub(crate) mod restrict_nacl_ingress;
 pub(crate) mod security_group;
 pub(crate) mod withhold_public_addresses;
 

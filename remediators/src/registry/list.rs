@@ -19,6 +19,8 @@ pub const REGISTRY: &[&dyn Erased] = &[
     #[cfg(feature = "ec2")]
     &crate::ec2::restrict_ingress::RestrictIngress,
     #[cfg(feature = "ec2")]
+    &crate::ec2::restrict_nacl_ingress::RestrictNaclIngress,
+    #[cfg(feature = "ec2")]
     &crate::ec2::withhold_public_addresses::WithholdPublicAddresses,
     #[cfg(feature = "s3")]
     &crate::s3::add_lifecycle_rule::AddLifecycleRule,

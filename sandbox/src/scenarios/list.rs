@@ -11,6 +11,7 @@ pub const SCENARIOS: &[&Scenarios] = &[
     &super::ec2::release_address::SCENARIOS,
     &super::ec2::require_attachment_approval::SCENARIOS,
     &super::ec2::restrict_ingress::SCENARIOS,
+    &super::ec2::restrict_nacl_ingress::SCENARIOS,
     &super::ec2::withhold_public_addresses::SCENARIOS,
     &super::s3::add_lifecycle_rule::SCENARIOS,
     &super::s3::block_account_public_access::SCENARIOS,

@@ -4,6 +4,7 @@ pub(super) mod close_default_group;
 pub(super) mod release_address;
 pub(super) mod require_attachment_approval;
 pub(super) mod restrict_ingress;
+pub(super) mod restrict_nacl_ingress;
 pub(super) mod withhold_public_addresses;
 
 use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
