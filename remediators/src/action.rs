@@ -36,6 +36,9 @@ pub enum On {
     /// [`ec2:CreateAction`](https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/supported-iam-actions-tagging.html),
     /// so that nothing that exists already can be tagged.
     Created(&'static str, &'static str),
+    /// A role of this ARN, while it is handed to the named service: narrowed by
+    /// [`iam:PassedToService`](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html).
+    Passed(&'static str, &'static str),
 }
 
 /// An action that AWS checks without a call of ours, such as `iam:PassRole`.
@@ -96,7 +99,7 @@ pub fn policy(remediator: &dyn Erased, access: Access, key: &Key) -> Value {
             names.sort_unstable();
             let resource = match on {
                 On::Resource => key.fill(remediator.kind().arn),
-                On::Arn(template) | On::Created(template, _) => key.fill(template),
+                On::Arn(template) | On::Created(template, _) | On::Passed(template, _) => key.fill(template),
                 On::Region | On::Anything => "*".to_owned(),
             };
             let mut statement = json!({ "Effect": "Allow", "Action": names, "Resource": resource });
@@ -106,6 +109,9 @@ pub fn policy(remediator: &dyn Erased, access: Access, key: &Key) -> Value {
             }
             if let On::Created(_, by) = on {
                 statement["Condition"] = json!({ "StringEquals": { "ec2:CreateAction": by } });
+            }
+            if let On::Passed(_, to) = on {
+                statement["Condition"] = json!({ "StringEquals": { "iam:PassedToService": to } });
             }
             statement
         })
@@ -143,6 +149,21 @@ mod tests {
             .called(&["s3control:GetPublicAccessBlock"]);
         assert!(account.covers("s3control", "GetPublicAccessBlock"));
         assert!(!account.covers("s3", "GetPublicAccessBlock"));
+    }
+
+    #[cfg(feature = "ec2")]
+    #[test]
+    fn a_role_is_for_the_service_that_it_is_meant_for() {
+        let remediator = crate::find("ec2.log_vpc_traffic").unwrap();
+        let key = "aws/123456789012/eu-west-1/AwsEc2Vpc/vpc-0123456789abcdef0".parse().unwrap();
+        let policy = policy(remediator, Access::Apply, &key);
+        let statements = policy["Statement"].as_array().unwrap();
+        let role = statements.iter().find(|one| one["Action"] == json!(["iam:PassRole"])).unwrap();
+        assert_eq!(role["Resource"], "arn:aws:iam::123456789012:role/*");
+        assert_eq!(
+            role["Condition"],
+            json!({ "StringEquals": { "iam:PassedToService": "vpc-flow-logs.amazonaws.com" } })
+        );
     }
 
     #[cfg(feature = "ec2")]

@@ -165,6 +165,7 @@ fn on(remediator: &dyn Erased, on: On) -> String {
         On::Region => "`*`, in its Region".to_owned(),
         On::Anything => "`*`".to_owned(),
         On::Created(arn, by) => format!("`{arn}`, while `{by}` makes it"),
+        On::Passed(arn, to) => format!("`{arn}`, to hand it to `{to}`"),
     }
 }
 

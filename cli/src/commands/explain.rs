@@ -185,6 +185,7 @@ fn on(remediator: &dyn Erased, action: &Action) -> String {
         On::Region => "* in its Region".to_owned(),
         On::Anything => "*".to_owned(),
         On::Created(arn, by) => format!("{arn} while {by} makes it"),
+        On::Passed(arn, to) => format!("{arn} to hand it to {to}"),
     }
 }
 

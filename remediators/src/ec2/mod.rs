@@ -6,6 +6,7 @@ use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
 
 pub(crate) mod address;
 pub(crate) mod close_default_group;
+pub(crate) mod log_vpc_traffic;
 pub(crate) mod network;
 mod ports;
 pub(crate) mod release_address;

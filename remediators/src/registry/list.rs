@@ -13,6 +13,8 @@ pub const REGISTRY: &[&dyn Erased] = &[
     #[cfg(feature = "ec2")]
     &crate::ec2::close_default_group::CloseDefaultGroup,
     #[cfg(feature = "ec2")]
+    &crate::ec2::log_vpc_traffic::LogVpcTraffic,
+    #[cfg(feature = "ec2")]
     &crate::ec2::release_address::ReleaseAddress,
     #[cfg(feature = "ec2")]
     &crate::ec2::require_attachment_approval::RequireAttachmentApproval,

@@ -132,7 +132,7 @@ fn every_action_is_in_the_reference_in_a_form_that_it_has() {
             let Some(forms) = reference.forms(iam) else { panic!("{name}: {iam} is no action of AWS's") };
             let template = match action.on {
                 On::Resource => remediator.kind().arn,
-                On::Arn(template) | On::Created(template, _) => template,
+                On::Arn(template) | On::Created(template, _) | On::Passed(template, _) => template,
                 On::Region | On::Anything => {
                     assert!(forms.is_empty(), "{name}: {iam} can be allowed on {forms:?}, not only on `*`");
                     continue;

@@ -8,6 +8,7 @@ pub const SCENARIOS: &[&Scenarios] = &[
     &super::cloudtrail::validate_log_files::SCENARIOS,
     &super::cognito::disable_user::SCENARIOS,
     &super::ec2::close_default_group::SCENARIOS,
+    &super::ec2::log_vpc_traffic::SCENARIOS,
     &super::ec2::release_address::SCENARIOS,
     &super::ec2::require_attachment_approval::SCENARIOS,
     &super::ec2::restrict_ingress::SCENARIOS,

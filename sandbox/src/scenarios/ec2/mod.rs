@@ -1,6 +1,7 @@
 //! Networks and Elastic IP addresses.
 
 pub(super) mod close_default_group;
+pub(super) mod log_vpc_traffic;
 pub(super) mod release_address;
 pub(super) mod require_attachment_approval;
 pub(super) mod restrict_ingress;
