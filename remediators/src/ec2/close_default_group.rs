@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_ec2::types::Filter;
+use aws_sdk_ec2::types::{Filter, NetworkInterface};
 
 use super::security_group::{RULES, Rule, SecurityGroup, Way, put_back};
 use crate::{prelude::*, remediator::Proposal};
@@ -82,7 +82,8 @@ impl Remediator for CloseDefaultGroup {
         // [is never shared](https://docs.aws.amazon.com/vpc/latest/userguide/security-group-sharing.html).
         let filter = Filter::builder().name("group-id").values(&at.id).build();
         let interfaces = aws.ec2().describe_network_interfaces().filters(filter).max_results(5).send();
-        let used = async { Ok(!interfaces.await?.network_interfaces().is_empty()) };
+        let used =
+            async { Ok(interfaces.await?.network_interfaces().iter().any(|one| may_be_in(one, &at.id))) };
         let (group, rules, in_use) = tokio::try_join!(at.read(aws), at.both(aws), used)?;
         let (ingress, egress) = rules;
         Ok(Rules { ingress, egress, is_default: group.group_name() == Some("default"), in_use })
@@ -136,6 +137,12 @@ impl Remediator for CloseDefaultGroup {
         notes.dedup();
         Undo::To { to: Rules { ingress, egress, ..now.clone() }, notes }
     }
+}
+
+/// Whether the interface is in the group, or does not say in which it is.
+fn may_be_in(interface: &NetworkInterface, group: &str) -> bool {
+    let groups = interface.groups();
+    groups.is_empty() || groups.iter().any(|one| one.group_id() == Some(group))
 }
 
 #[cfg(test)]
