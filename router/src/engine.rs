@@ -359,11 +359,11 @@ impl Engine {
         let control = finding.control.as_str();
         if request.verb == Verb::Undo {
             // Undo asks for no rule: what was done is put back by whatever did it.
-            return self
-                .registry
-                .iter()
-                .copied()
-                .find(|remediator| remediator.spec().controls.contains(&control))
+            let serving =
+                || self.registry.iter().copied().filter(|known| known.spec().controls.contains(&control));
+            return serving()
+                .find(|remediator| finding.is_for(remediator.kind()))
+                .or_else(|| serving().next())
                 .map(|remediator| Some((remediator, None)))
                 .ok_or_else(|| format!("{control} is not supported: no remediator serves it"));
         }

@@ -7,6 +7,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use redress_remediators::KindInfo;
 use serde::Serialize;
 use serde_json::Value;
 use thiserror::Error;
@@ -330,6 +331,11 @@ pub enum Forged {
 }
 
 impl Finding {
+    /// Whether it names a resource of this type.
+    pub fn is_for(&self, kind: &KindInfo) -> bool {
+        self.resources.iter().any(|resource| resource.kind == kind.asff || resource.kind == kind.cfn)
+    }
+
     /// Who has written the finding, by its product ARN alone.
     pub fn product(&self) -> Product {
         let Some(arn) = Arn::parse(&self.product_arn).filter(|arn| arn.service == "securityhub") else {

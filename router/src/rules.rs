@@ -1,7 +1,7 @@
 //! The rules: which finding is fixed by what, how far, and within which limits.
 //!
 //! A rules file is YAML; `rules/schema.json` describes it for editors. The first rule that matches a
-//! finding decides about it. What rules are meant to do stands beside them as data: see
+//! finding, and whose remediator is for a type of resource that the finding names, decides about it. What rules are meant to do stands beside them as data: see
 //! [`rules_tests`](crate::rules_tests).
 
 use std::{
@@ -330,9 +330,11 @@ impl RuleSet {
         })
     }
 
-    /// The first rule for this finding.
+    /// The first rule for this finding. Where a control is about several types of resources, with a remediator for
+    /// each, that is the first whose remediator is for one of the finding's; where none is, the first of all.
     pub fn route(&self, finding: &Finding) -> Option<&Rule> {
-        self.rules.iter().find(|rule| rule.matches(finding))
+        let matching = || self.rules.iter().filter(|rule| rule.matches(finding));
+        matching().find(|rule| finding.is_for(rule.remediator.kind())).or_else(|| matching().next())
     }
 
     /// The rule of this name.
