@@ -324,6 +324,12 @@ mod tests {
                 "AwsS3Bucket" => ("eu-west-1", kind.asff, "logs".to_owned()),
                 "AwsEc2SecurityGroup" => ("eu-west-1", kind.asff, "sg-0123456789abcdef0".to_owned()),
                 "AwsEc2Eip" => ("eu-west-1", kind.asff, "eipalloc-0123456789abcdef0".to_owned()),
+                "AwsRdsDbInstance"
+                | "AwsRdsDbCluster"
+                | "AwsRdsDbSnapshot"
+                | "AwsRdsDbClusterSnapshot"
+                | "AwsRedshiftCluster"
+                | "AwsElastiCacheCacheCluster" => ("eu-west-1", kind.asff, "orders".to_owned()),
                 "AwsAccount" => ("global", kind.asff, "123456789012".to_owned()),
                 "Other" => ("eu-west-1", "CognitoUser", format!("eu-west-1_AbCdEfGhI/{sub}")),
                 other => unreachable!("a new kind of resource: {other}"),

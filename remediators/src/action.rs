@@ -153,21 +153,6 @@ mod tests {
 
     #[cfg(feature = "ec2")]
     #[test]
-    fn a_role_is_for_the_service_that_it_is_meant_for() {
-        let remediator = crate::find("ec2.log_vpc_traffic").unwrap();
-        let key = "aws/123456789012/eu-west-1/AwsEc2Vpc/vpc-0123456789abcdef0".parse().unwrap();
-        let policy = policy(remediator, Access::Apply, &key);
-        let statements = policy["Statement"].as_array().unwrap();
-        let role = statements.iter().find(|one| one["Action"] == json!(["iam:PassRole"])).unwrap();
-        assert_eq!(role["Resource"], "arn:aws:iam::123456789012:role/*");
-        assert_eq!(
-            role["Condition"],
-            json!({ "StringEquals": { "iam:PassedToService": "vpc-flow-logs.amazonaws.com" } })
-        );
-    }
-
-    #[cfg(feature = "ec2")]
-    #[test]
     fn tags_are_for_what_is_being_made() {
         let remediator = crate::find("ec2.restrict_ingress").unwrap();
         let key = "aws/123456789012/eu-west-1/AwsEc2SecurityGroup/sg-0123456789abcdef0".parse().unwrap();
@@ -178,6 +163,25 @@ mod tests {
         assert_eq!(
             tags["Condition"],
             json!({ "StringEquals": { "ec2:CreateAction": "AuthorizeSecurityGroupIngress" } })
+        );
+    }
+
+    #[cfg(feature = "rds")]
+    #[test]
+    fn a_role_is_given_to_the_one_service_only() {
+        let remediator = crate::find("rds.enable_monitoring").unwrap();
+        let key = "aws/123456789012/eu-west-1/AwsRdsDbInstance/orders".parse().unwrap();
+        let passes = |access| {
+            let policy = policy(remediator, access, &key);
+            let statements = policy["Statement"].as_array().cloned().unwrap();
+            statements.into_iter().find(|one| one["Action"] == json!(["iam:PassRole"]))
+        };
+        assert_eq!(passes(Access::Plan), None);
+        let passed = passes(Access::Apply).unwrap();
+        assert_eq!(passed["Resource"], "arn:aws:iam::123456789012:role/*");
+        assert_eq!(
+            passed["Condition"],
+            json!({ "StringEquals": { "iam:PassedToService": "monitoring.rds.amazonaws.com" } })
         );
     }
 }

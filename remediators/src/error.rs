@@ -223,6 +223,14 @@ fn classify(code: &str, status: StatusCode) -> ErrorKind {
             | "InternalFailure"
             | "ServiceUnavailable"
             | "Unavailable"
+            // Busy databases: what a state that lasts stands against is refused before.
+            | "InvalidDBInstanceState"
+            | "InvalidDBClusterStateFault"
+            | "InvalidDBSnapshotState"
+            | "InvalidDBClusterSnapshotStateFault"
+            | "InvalidClusterState"
+            | "InvalidCacheClusterState"
+            | "InvalidReplicationGroupState"
     ) {
         return ErrorKind::Transient;
     }
@@ -294,6 +302,9 @@ mod tests {
         assert_eq!(kind("NoSuchBucket", 404), ErrorKind::NotFound);
         assert_eq!(kind("InvalidAllocationID.NotFound", 400), ErrorKind::NotFound);
         assert_eq!(kind("UserNotFoundException", 400), ErrorKind::NotFound);
+        assert_eq!(kind("DBClusterNotFoundFault", 404), ErrorKind::NotFound);
+        assert_eq!(kind("InvalidDBInstanceState", 400), ErrorKind::Transient);
+        assert_eq!(kind("InvalidDBClusterStateFault", 400), ErrorKind::Transient);
         assert_eq!(kind("UnauthorizedOperation", 403), ErrorKind::Denied);
         assert_eq!(kind("ExpiredToken", 400), ErrorKind::Transient);
         assert_eq!(kind("InvalidIPAddress.InUse", 400), ErrorKind::Rejected);

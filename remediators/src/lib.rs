@@ -76,7 +76,7 @@ pub(crate) mod prelude {
     pub(crate) use serde::{Deserialize, Serialize};
 
     pub(crate) use crate::{
-        Action, Ask, Aws, Change, Error, ErrorKind, NoParams, Plan, Remediator, Result, Risk, Spec, Undo,
-        action::On, error::AbsentIf as _,
+        Action, Ask, Aws, Change, Error, ErrorKind, Implied, NoParams, Plan, Remediator, Result, Risk, Spec,
+        Undo, action::On, error::AbsentIf as _,
     };
 }

@@ -12,7 +12,8 @@
 //! | EC2: VPCs, security groups, Elastic IPs, tags | our own |
 //! | STS: `AssumeRole`, `GetCallerIdentity`; `EventBridge`: `PutEvents` | our own |
 //! | CloudWatch: daily sums of metrics | our own |
-//! | CloudWatch Logs, ECR, `ElastiCache`, `GuardDuty`, IAM, Lambda, Macie, RDS, Redshift, Secrets Manager, SNS, SQS, Systems Manager | winterbaume |
+//! | CloudTrail, `ElastiCache`, RDS, Redshift | winterbaume, behind a layer of ours |
+//! | CloudWatch Logs, ECR, `GuardDuty`, IAM, Lambda, Macie, Secrets Manager, SNS, SQS, Systems Manager | winterbaume |
 //! | any other, such as Security Hub | [`Emulator::with_service`] |
 //!
 //! ## Accounts and Regions
@@ -52,6 +53,7 @@ mod events;
 mod monitoring;
 mod others;
 mod s3;
+mod settings;
 mod sts;
 #[cfg(test)]
 mod tests;

@@ -99,7 +99,10 @@ impl Remediator for DeliverToLogs {
         writes: &[Action::new("cloudtrail:UpdateTrail", On::Resource)],
         undo: &[],
         implied: &[Implied {
-            action: Action::new("iam:PassRole", On::Arn("arn:{partition}:iam::{account}:role/*")),
+            action: Action::new(
+                "iam:PassRole",
+                On::Passed("arn:{partition}:iam::{account}:role/*", "cloudtrail.amazonaws.com"),
+            ),
             why: "The role is handed to CloudTrail, see https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html",
         }],
     };

@@ -1,1 +1,4 @@
 //! Redshift clusters.
+
+pub(crate) mod cluster;
+pub(crate) mod upgrade_versions;

@@ -24,6 +24,28 @@ pub const REGISTRY: &[&dyn Erased] = &[
     &crate::ec2::restrict_nacl_ingress::RestrictNaclIngress,
     #[cfg(feature = "ec2")]
     &crate::ec2::withhold_public_addresses::WithholdPublicAddresses,
+    #[cfg(feature = "elasticache")]
+    &crate::elasticache::upgrade_minor_versions::UpgradeMinorVersions,
+    #[cfg(feature = "rds")]
+    &crate::rds::copy_cluster_tags_to_snapshots::CopyClusterTagsToSnapshots,
+    #[cfg(feature = "rds")]
+    &crate::rds::copy_tags_to_snapshots::CopyTagsToSnapshots,
+    #[cfg(feature = "rds")]
+    &crate::rds::enable_monitoring::EnableMonitoring,
+    #[cfg(feature = "rds")]
+    &crate::rds::make_private::MakePrivate,
+    #[cfg(feature = "rds")]
+    &crate::rds::protect_cluster_from_deletion::ProtectClusterFromDeletion,
+    #[cfg(feature = "rds")]
+    &crate::rds::protect_from_deletion::ProtectFromDeletion,
+    #[cfg(feature = "rds")]
+    &crate::rds::unshare_cluster_snapshot::UnshareClusterSnapshot,
+    #[cfg(feature = "rds")]
+    &crate::rds::unshare_snapshot::UnshareSnapshot,
+    #[cfg(feature = "rds")]
+    &crate::rds::upgrade_minor_versions::UpgradeMinorVersions,
+    #[cfg(feature = "redshift")]
+    &crate::redshift::upgrade_versions::UpgradeVersions,
     #[cfg(feature = "s3")]
     &crate::s3::add_lifecycle_rule::AddLifecycleRule,
     #[cfg(feature = "s3")]

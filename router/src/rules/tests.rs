@@ -508,4 +508,35 @@ mod of_tests {
         let none = rules_tests::run(&folder.0.join("b.yaml"), REGISTRY).unwrap_err().to_string();
         assert!(none.contains("no tests"), "{none}");
     }
+
+    /// A control may be about snapshots of two types, with a remediator for each.
+    #[test]
+    fn of_several_rules_for_a_control_that_for_the_type_of_resource_decides() {
+        let rules = "rules:
+  - {name: instances, control: RDS.1, remediator: rds.unshare_snapshot}
+  - {name: clusters, control: RDS.1, remediator: rds.unshare_cluster_snapshot}
+";
+        let cases = [
+            ("instances", "AwsRdsDbSnapshot", "snapshot"),
+            ("clusters", "AwsRdsDbClusterSnapshot", "cluster-snapshot"),
+            // Nobody's: the first says what it is for.
+            ("instances", "AwsS3Bucket", "snapshot"),
+        ];
+        let mut tests = "tests:\n".to_owned();
+        for (expected, kind, named) in cases {
+            let arn = format!("arn:aws:rds:eu-west-1:123456789012:{named}:before-upgrade");
+            let _ = write!(
+                tests,
+                "  - name: {kind}\n    finding: {{control: RDS.1, resource: \"{arn}\", type: {kind}}}\n    \
+                 expect: {{rule: {expected}}}\n"
+            );
+        }
+        let folder =
+            Folder::new("kinds", &[("a.yaml", rules.as_bytes()), ("a-tests.yaml", tests.as_bytes())]);
+        let report = rules_tests::run(&folder.0, REGISTRY).unwrap();
+        for result in &report.results {
+            assert!(result.failures.iter().all(|failure| !failure.starts_with("rule:")), "{result}");
+        }
+        assert_eq!(report.results.len(), cases.len());
+    }
 }

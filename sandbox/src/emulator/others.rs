@@ -7,12 +7,14 @@ use bytes::Bytes;
 use http::Response;
 use winterbaume_core::{DEFAULT_ACCOUNT_ID, MockService};
 
+use super::settings::Databases;
 use super::wire::{Refusal, Request, rewrite};
 use super::{cloudtrail, own_arns};
 
 /// The services of one account.
 #[derive(Default)]
 pub(super) struct Others {
+    databases: Databases,
     cloudtrail: winterbaume_cloudtrail::CloudTrailService,
     trails: cloudtrail::Trails,
     ecr: winterbaume_ecr::EcrService,
@@ -55,8 +57,24 @@ impl Others {
     pub(super) async fn answer(&self, request: &Request, operation: &str) -> Response<Bytes> {
         match request.service.as_str() {
             "cloudtrail" => self.trails.answer(self, request, operation).await,
+            "elasticache" | "rds" | "redshift" => self.databases.answer(self, request, operation).await,
             _ => self.pass(request).await,
         }
+    }
+
+    /// Asks winterbaume, in the name of whoever made the request, for another operation of its Query service.
+    pub(super) async fn ask(
+        &self,
+        request: &Request,
+        operation: &str,
+        fields: &[(&str, &str)],
+    ) -> Response<Bytes> {
+        let version = request.form.get("Version").unwrap_or_default();
+        let mut body = format!("Action={operation}&Version={version}");
+        for (field, value) in fields {
+            body += &format!("&{field}={value}");
+        }
+        self.pass(&Request { body: body.into(), ..request.clone() }).await
     }
 
     /// Asks winterbaume, which knows one account only.

@@ -1,1 +1,3 @@
 //! `ElastiCache` clusters.
+
+pub(super) mod upgrade_minor_versions;

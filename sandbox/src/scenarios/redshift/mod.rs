@@ -1,1 +1,3 @@
 //! Redshift clusters.
+
+pub(super) mod upgrade_versions;
