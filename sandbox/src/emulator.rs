@@ -9,7 +9,7 @@
 //! |---|---|
 //! | S3, Cognito user pools, `DynamoDB`, CloudTrail | winterbaume, behind a layer of ours |
 //! | S3 Control: the account's block of public access | our own |
-//! | EC2: VPCs, security groups, Elastic IPs, tags | our own |
+//! | EC2: VPCs, security groups, Elastic IPs, tags, instances' metadata options, launch templates, the account's defaults for volumes and snapshots | our own |
 //! | STS: `AssumeRole`, `GetCallerIdentity`; `EventBridge`: `PutEvents` | our own |
 //! | CloudWatch: daily sums of metrics | our own |
 //! | CloudTrail, `ElastiCache`, RDS, Redshift | winterbaume, behind a layer of ours |

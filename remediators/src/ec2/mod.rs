@@ -5,16 +5,37 @@ use std::collections::BTreeMap;
 use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
 
 pub(crate) mod address;
+pub(crate) mod block_public_snapshots;
 pub(crate) mod close_default_group;
+pub(crate) mod encrypt_volumes_by_default;
+pub(crate) mod instance;
+pub(crate) mod launch_template;
 pub(crate) mod log_vpc_traffic;
 pub(crate) mod network;
 mod ports;
 pub(crate) mod release_address;
 pub(crate) mod require_attachment_approval;
+pub(crate) mod require_imdsv2;
+pub(crate) mod require_imdsv2_in_template;
 pub(crate) mod restrict_ingress;
 pub(crate) mod restrict_nacl_ingress;
 pub(crate) mod security_group;
+pub(crate) mod snapshot_sharing;
 pub(crate) mod withhold_public_addresses;
+
+use crate::{Misplaced, Sighting};
+
+/// The id of a resource that a finding names: what follows `prefix` in its ARN, or all of a bare id, which
+/// OCSF has as `uid`.
+fn named<'a>(seen: &Sighting<'a>, prefix: &str) -> Result<&'a str, Misplaced> {
+    match seen.agreed("ec2")? {
+        Some(arn) => arn
+            .resource
+            .strip_prefix(prefix)
+            .ok_or_else(|| Misplaced::new(format!("the ARN's resource does not begin with `{prefix}`"))),
+        None => Ok(seen.id),
+    }
+}
 
 /// Text from AWS as it may stand in a message: escaped, and cut where it is long.
 fn shown(text: &str) -> String {

@@ -18,6 +18,15 @@ pub const REGISTRY: &[&dyn Erased] = &[
     &crate::ec2::release_address::ReleaseAddress,
     #[cfg(feature = "ec2")]
     &crate::ec2::require_attachment_approval::RequireAttachmentApproval,
+    &crate::ec2::block_public_snapshots::BlockPublicSnapshots,
+    #[cfg(feature = "ec2")]
+    &crate::ec2::encrypt_volumes_by_default::EncryptVolumesByDefault,
+    #[cfg(feature = "ec2")]
+    &crate::ec2::release_address::ReleaseAddress,
+    #[cfg(feature = "ec2")]
+    &crate::ec2::require_imdsv2::RequireImdsv2,
+    #[cfg(feature = "ec2")]
+    &crate::ec2::require_imdsv2_in_template::RequireImdsv2InTemplate,
     #[cfg(feature = "ec2")]
     &crate::ec2::restrict_ingress::RestrictIngress,
     #[cfg(feature = "ec2")]

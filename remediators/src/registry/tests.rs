@@ -58,7 +58,10 @@ fn names_are_sorted_unique_and_read_well_after_will() {
     for name in names {
         assert!(find(name).is_some_and(|found| found.spec().name == name));
         let (service, verb_phrase) = name.split_once('.').expect("a dot");
-        let word = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase());
+        let word = |text: &str| {
+            text.starts_with(|first: char| first.is_ascii_lowercase())
+                && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        };
         assert!(service.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()), "{name}");
         assert!(verb_phrase.split('_').all(word) && verb_phrase.contains('_'), "{name}: `verb_phrase`");
         let verb = verb_phrase.split('_').next().unwrap_or_default();

@@ -1,12 +1,14 @@
 //! The part of EC2 that redress speaks of: VPCs, security groups, Elastic IPs and tags here, what else networks have in
-//! [`network`].
+//! [`network`], [instances](compute) and their [templates] beside it.
 //!
 //! Our own, because winterbaume's security groups lose descriptions, tags and prefix lists, don't know
 //! rules by id, and have no default group; its addresses read as an empty list once they are released, and
 //! are released while in use. Any other operation is answered with `UnsupportedOperation`. Instances and
 //! network interfaces can be named in an association, and are not looked up.
 
+mod compute;
 mod network;
+mod templates;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -37,6 +39,8 @@ struct Network {
     vpcs: BTreeMap<String, Vpc>,
     groups: BTreeMap<String, Group>,
     addresses: BTreeMap<String, Address>,
+    compute: compute::Compute,
+    templates: BTreeMap<String, templates::Template>,
     /// Addresses that were released, and are nobody's until somebody asks for them.
     released: BTreeSet<String>,
     allocated: u32,
@@ -159,6 +163,22 @@ impl Network {
                 tags.retain(|key, _| !given.is_empty() && !given.contains_key(key));
             }),
             "DescribeTags" => self.describe_tags(form),
+            "GetEbsEncryptionByDefault" => self.default_encryption(None),
+            "EnableEbsEncryptionByDefault" => self.default_encryption(Some(true)),
+            "DisableEbsEncryptionByDefault" => self.default_encryption(Some(false)),
+            "GetSnapshotBlockPublicAccessState" => self.snapshot_block(),
+            "EnableSnapshotBlockPublicAccess" => self.block_public_snapshots(Some(required(form, "State")?)),
+            "DisableSnapshotBlockPublicAccess" => self.block_public_snapshots(None),
+            "RunInstances" => self.run_instances(form),
+            "DescribeInstances" => self.describe_instances(form),
+            "StopInstances" => self.set_instance_state(form, "stopped"),
+            "TerminateInstances" => self.set_instance_state(form, "terminated"),
+            "ModifyInstanceMetadataOptions" => self.modify_metadata_options(form),
+            "CreateLaunchTemplate" => self.create_template(form),
+            "DescribeLaunchTemplates" => self.describe_templates(form),
+            "DescribeLaunchTemplateVersions" => self.describe_template_versions(form),
+            "CreateLaunchTemplateVersion" => self.create_template_version(form),
+            "ModifyLaunchTemplate" => self.modify_template(form),
             other => network::perform(self, other, form).unwrap_or_else(|| {
                 let message = format!("The sandbox has no operation `{other}` of EC2.");
                 Err(invalid("UnsupportedOperation", message))
@@ -639,6 +659,10 @@ impl Network {
             for rule in &mut group.rules {
                 all.insert(rule.id.clone(), ("security-group-rule", &mut rule.tags));
             }
+        }
+        all.extend(self.compute.tags());
+        for (id, template) in &mut self.templates {
+            all.insert(id.clone(), ("launch-template", &mut template.tags));
         }
         all
     }

@@ -1,6 +1,6 @@
 //! Requests and answers in the forms that AWS gives them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use bytes::Bytes;
@@ -84,6 +84,12 @@ impl Form {
 
     pub(super) fn list(&self, name: &str) -> Vec<&str> {
         (1..).map_while(|n| self.get(&format!("{name}.{n}"))).collect()
+    }
+
+    /// The members of a structure, lists and structures in it by their paths.
+    pub(super) fn below(&self, name: &str) -> BTreeMap<String, String> {
+        let prefix = format!("{name}.");
+        self.0.iter().filter_map(|(k, v)| Some((k.strip_prefix(&prefix)?.to_owned(), v.clone()))).collect()
     }
 
     /// The members of a list of structures, each as a form of its own.
@@ -239,6 +245,11 @@ impl Xml {
     pub(super) fn list(self, name: &str, texts: &[String]) -> Self {
         let inner = texts.iter().fold(Self::default(), |list, text| list.text("item", text));
         self.nested(name, &inner)
+    }
+
+    /// Elements that are written already.
+    pub(super) fn raw(xml: String) -> Self {
+        Self(xml)
     }
 
     pub(super) fn finish(self) -> String {

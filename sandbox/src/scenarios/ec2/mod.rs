@@ -1,9 +1,13 @@
-//! Networks and Elastic IP addresses.
+//! Networks, Elastic IP addresses, instances, launch templates, and an account's defaults.
 
+pub(super) mod block_public_snapshots;
 pub(super) mod close_default_group;
+pub(super) mod encrypt_volumes_by_default;
 pub(super) mod log_vpc_traffic;
 pub(super) mod release_address;
 pub(super) mod require_attachment_approval;
+pub(super) mod require_imdsv2;
+pub(super) mod require_imdsv2_in_template;
 pub(super) mod restrict_ingress;
 pub(super) mod restrict_nacl_ingress;
 pub(super) mod withhold_public_addresses;
