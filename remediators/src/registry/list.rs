@@ -11,18 +11,17 @@ pub const REGISTRY: &[&dyn Erased] = &[
     #[cfg(feature = "cognito")]
     &crate::cognito::disable_user::DisableUser,
     #[cfg(feature = "ec2")]
+    &crate::ec2::block_public_snapshots::BlockPublicSnapshots,
+    #[cfg(feature = "ec2")]
     &crate::ec2::close_default_group::CloseDefaultGroup,
+    #[cfg(feature = "ec2")]
+    &crate::ec2::encrypt_volumes_by_default::EncryptVolumesByDefault,
     #[cfg(feature = "ec2")]
     &crate::ec2::log_vpc_traffic::LogVpcTraffic,
     #[cfg(feature = "ec2")]
     &crate::ec2::release_address::ReleaseAddress,
     #[cfg(feature = "ec2")]
     &crate::ec2::require_attachment_approval::RequireAttachmentApproval,
-    &crate::ec2::block_public_snapshots::BlockPublicSnapshots,
-    #[cfg(feature = "ec2")]
-    &crate::ec2::encrypt_volumes_by_default::EncryptVolumesByDefault,
-    #[cfg(feature = "ec2")]
-    &crate::ec2::release_address::ReleaseAddress,
     #[cfg(feature = "ec2")]
     &crate::ec2::require_imdsv2::RequireImdsv2,
     #[cfg(feature = "ec2")]
