@@ -8,8 +8,6 @@ use serde::{
 };
 use serde_json::{Map, Value, value::RawValue};
 
-use crate::raw::shown;
-
 /// A policy as a service returned it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -82,6 +80,7 @@ struct Top<'a> {
 
 impl Document {
     /// A policy of this one statement.
+    #[cfg(feature = "s3")]
     pub(crate) fn of(statement: &Value) -> Self {
         Self {
             head: "{\"Version\":\"2012-10-17\",\"Statement\":".to_owned(),
@@ -153,6 +152,7 @@ impl Document {
     }
 
     /// Whether it is nothing but statements and the `Version` that [`Document::of`] writes.
+    #[cfg(feature = "s3")]
     pub(crate) fn is_bare(&self) -> bool {
         let Ok(Value::Object(mut fields)) = strict(&self.text()) else { return false };
         fields.remove("Statement");
@@ -160,10 +160,24 @@ impl Document {
     }
 
     /// This policy and, behind its last statement, one more.
+    #[cfg(feature = "s3")]
     pub(crate) fn with(&self, statement: &Value) -> Self {
         let mut document = self.clone();
         document.array = true;
         document.statements.push(statement.to_string());
+        document
+    }
+
+    /// This policy and those statements of `before` that `lost` names, where they stood there as far as can be.
+    #[cfg(any(feature = "lambda", feature = "sns", feature = "sqs"))]
+    pub(crate) fn with_those_of(&self, before: &Self, lost: impl Fn(&Value) -> bool) -> Self {
+        let mut document = self.clone();
+        for (place, text) in before.statements.iter().enumerate() {
+            if serde_json::from_str(text).is_ok_and(|value| lost(&value)) {
+                document.array = true;
+                document.statements.insert(place.min(document.statements.len()), text.clone());
+            }
+        }
         document
     }
 
@@ -304,7 +318,17 @@ pub(crate) fn normal(value: &Value) -> Value {
     }
 }
 
-#[cfg(test)]
+/// Text from elsewhere, fit for a message: escaped, and cut where it is long.
+pub(crate) fn shown(text: &str) -> String {
+    const LONGEST: usize = 120;
+    let mut shown: String = text.chars().take(LONGEST).collect::<String>().escape_debug().collect();
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(all(test, feature = "s3"))]
 pub(crate) mod test {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
     use serde_json::json;

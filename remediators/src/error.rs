@@ -234,6 +234,10 @@ fn classify(code: &str, status: StatusCode) -> ErrorKind {
     ) {
         return ErrorKind::Transient;
     }
+    // Of SQS and of Systems Manager, which name what is missing in words of their own.
+    if matches!(code, "AWS.SimpleQueueService.NonExistentQueue" | "QueueDoesNotExist" | "InvalidDocument") {
+        return ErrorKind::NotFound;
+    }
     if code.starts_with("NoSuch") || code.contains("NotFound") {
         return ErrorKind::NotFound;
     }
@@ -305,6 +309,10 @@ mod tests {
         assert_eq!(kind("DBClusterNotFoundFault", 404), ErrorKind::NotFound);
         assert_eq!(kind("InvalidDBInstanceState", 400), ErrorKind::Transient);
         assert_eq!(kind("InvalidDBClusterStateFault", 400), ErrorKind::Transient);
+        assert_eq!(kind("AWS.SimpleQueueService.NonExistentQueue", 400), ErrorKind::NotFound);
+        assert_eq!(kind("QueueDoesNotExist", 400), ErrorKind::NotFound);
+        assert_eq!(kind("InvalidDocument", 400), ErrorKind::NotFound);
+        assert_eq!(kind("InvalidDocumentContent", 400), ErrorKind::Rejected);
         assert_eq!(kind("UnauthorizedOperation", 403), ErrorKind::Denied);
         assert_eq!(kind("ExpiredToken", 400), ErrorKind::Transient);
         assert_eq!(kind("InvalidIPAddress.InUse", 400), ErrorKind::Rejected);

@@ -11,9 +11,11 @@ mod account;
 mod action;
 mod aws;
 pub mod body;
-#[cfg(feature = "s3")]
+#[cfg(any(feature = "lambda", feature = "s3", feature = "sns", feature = "sqs"))]
 mod document;
 mod error;
+#[cfg(any(feature = "lambda", feature = "sns", feature = "sqs"))]
+mod public_statements;
 #[cfg(feature = "s3")]
 mod raw;
 mod registry;

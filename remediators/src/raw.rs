@@ -4,6 +4,7 @@
 
 use roxmltree::{Document, Node};
 
+pub(crate) use crate::document::shown;
 use crate::{Error, ErrorKind, Result};
 
 /// The elements below the root of an XML document, each byte for byte as it stands there.
@@ -89,16 +90,6 @@ pub(crate) fn child<'a, 'input>(node: Node<'a, 'input>, name: &str) -> Option<No
 /// The text of the element of this name right below `node`.
 pub(crate) fn text<'a>(node: Node<'a, '_>, name: &str) -> Option<&'a str> {
     child(node, name).map(|found| found.text().unwrap_or_default())
-}
-
-/// Text from elsewhere, fit for a message: escaped, and cut where it is long.
-pub(crate) fn shown(text: &str) -> String {
-    const LONGEST: usize = 120;
-    let mut shown: String = text.chars().take(LONGEST).collect::<String>().escape_debug().collect();
-    if text.chars().nth(LONGEST).is_some() {
-        shown.push('…');
-    }
-    shown
 }
 
 #[cfg(test)]

@@ -43,9 +43,11 @@ impl Key {
     /// `template` with `{partition}`, `{region}`, `{account}` and `{id}` filled in.
     ///
     /// An id of two parts, such as a pool's and a user's, is also to be had in parts: `{id.0}` is what stands
-    /// before its first slash, `{id.1}` what stands after it, and both are the whole id where it has none.
+    /// before its first slash, `{id.1}` what stands after it, and both are the whole id where it has none. Of one that
+    /// may end in a qualifier, as a function's does, `{id.name}` is what stands before the colon.
     pub fn fill(&self, template: &str) -> String {
         let (first, second) = self.id.split_once('/').unwrap_or((&self.id, &self.id));
+        let unqualified = self.id.split(':').next().unwrap_or(&self.id);
         // The id comes last: it is the only part that could hold a brace.
         template
             .replace("{partition}", &self.partition)
@@ -53,6 +55,7 @@ impl Key {
             .replace("{account}", &self.account)
             .replace("{id.0}", first)
             .replace("{id.1}", second)
+            .replace("{id.name}", unqualified)
             .replace("{id}", &self.id)
     }
 }
@@ -264,5 +267,7 @@ mod tests {
         assert_eq!(key("a/b/c").fill(template), "aws:123456789012:a:b/c:a/b/c");
         assert_eq!(key("plain").fill(template), "aws:123456789012:plain:plain:plain");
         assert_eq!(key("*").fill(template), "aws:123456789012:*:*:*");
+        assert_eq!(key("function:alias").fill("{id.name} {id}"), "function function:alias");
+        assert_eq!(key("function").fill("{id.name} {id}"), "function function");
     }
 }

@@ -12,8 +12,8 @@
 //! | EC2: VPCs, security groups, Elastic IPs, tags, instances' metadata options, launch templates, the account's defaults for volumes and snapshots | our own |
 //! | STS: `AssumeRole`, `GetCallerIdentity`; `EventBridge`: `PutEvents` | our own |
 //! | CloudWatch: daily sums of metrics | our own |
-//! | CloudTrail, `ElastiCache`, RDS, Redshift | winterbaume, behind a layer of ours |
-//! | CloudWatch Logs, ECR, `GuardDuty`, IAM, Lambda, Macie, Secrets Manager, SNS, SQS, Systems Manager | winterbaume |
+//! | ECR, `ElastiCache`, Lambda, RDS, Redshift, SNS, SQS, Systems Manager | winterbaume, behind a layer of ours |
+//! | CloudWatch Logs, `GuardDuty`, IAM, Macie, Secrets Manager | winterbaume |
 //! | any other, such as Security Hub | [`Emulator::with_service`] |
 //!
 //! ## Accounts and Regions
@@ -49,11 +49,16 @@ mod cloudtrail;
 mod cognito;
 mod dynamodb;
 mod ec2;
+mod ecr;
 mod events;
+mod lambda;
 mod monitoring;
 mod others;
 mod s3;
 mod settings;
+mod sns;
+mod sqs;
+mod ssm;
 mod sts;
 #[cfg(test)]
 mod tests;

@@ -1,1 +1,5 @@
 //! ECR repositories.
+
+pub(crate) mod make_tags_immutable;
+mod repository;
+pub(crate) mod scan_on_push;

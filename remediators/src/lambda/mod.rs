@@ -1,1 +1,4 @@
 //! Lambda functions.
+
+mod function;
+pub(crate) mod remove_public_statements;

@@ -54,6 +54,12 @@ pub const REGISTRY: &[&dyn Erased] = &[
     &crate::rds::upgrade_minor_versions::UpgradeMinorVersions,
     #[cfg(feature = "redshift")]
     &crate::redshift::upgrade_versions::UpgradeVersions,
+    #[cfg(feature = "ecr")]
+    &crate::ecr::make_tags_immutable::MakeTagsImmutable,
+    #[cfg(feature = "ecr")]
+    &crate::ecr::scan_on_push::ScanOnPush,
+    #[cfg(feature = "lambda")]
+    &crate::lambda::remove_public_statements::RemovePublicStatements,
     #[cfg(feature = "s3")]
     &crate::s3::add_lifecycle_rule::AddLifecycleRule,
     #[cfg(feature = "s3")]
@@ -74,4 +80,16 @@ pub const REGISTRY: &[&dyn Erased] = &[
     &crate::s3::require_tls::RequireTls,
     #[cfg(feature = "s3")]
     &crate::s3::revoke_foreign_control::RevokeForeignControl,
+    #[cfg(feature = "sns")]
+    &crate::sns::encrypt_with_kms::EncryptWithKms,
+    #[cfg(feature = "sns")]
+    &crate::sns::remove_public_statements::RemovePublicStatements,
+    #[cfg(feature = "sqs")]
+    &crate::sqs::encrypt_at_rest::EncryptAtRest,
+    #[cfg(feature = "sqs")]
+    &crate::sqs::remove_public_statements::RemovePublicStatements,
+    #[cfg(feature = "ssm")]
+    &crate::ssm::block_public_sharing::BlockPublicSharing,
+    #[cfg(feature = "ssm")]
+    &crate::ssm::unshare_document::UnshareDocument,
 ];

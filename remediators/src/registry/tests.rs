@@ -152,6 +152,14 @@ fn every_action_is_in_the_reference_in_a_form_that_it_has() {
 /// Whether `ours` (`{region}`, `{id}`, `*`) is what `form` (`${Region}`, `${BucketName}`) describes, part by
 /// part. What is a placeholder there may be anything but a separator here.
 fn same_form(form: &str, ours: &str) -> bool {
+    // But for settings of Systems Manager, whose ids are paths:
+    // https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetServiceSetting.html
+    if let Some((head, _)) = form.split_once("/${ResourceId}")
+        && head.ends_with(":servicesetting")
+        && let Some((ours, id)) = ours.split_once("/ssm/")
+    {
+        return same_form(head, ours) && !id.is_empty();
+    }
     fn parts(text: &str) -> impl Iterator<Item = &str> {
         text.split([':', '/'])
     }
@@ -178,6 +186,9 @@ fn forms_are_told_apart() {
     assert!(same_form(group, "arn:{partition}:ec2:{region}:{account}:security-group/{id}"));
     assert!(!same_form(group, "arn:{partition}:ec2:{region}:{account}:elastic-ip/{id}"));
     assert!(!same_form(group, "arn:{partition}:ec2:*:{account}:security-group/{id}"));
+    let setting = "arn:${Partition}:ssm:${Region}:${Account}:servicesetting/${ResourceId}";
+    assert!(same_form(setting, "arn:{partition}:ssm:{region}:{account}:servicesetting/ssm/documents/x"));
+    assert!(!same_form(setting, "arn:{partition}:ssm:{region}:*:servicesetting/ssm/documents/x"));
 }
 
 #[test]

@@ -1,1 +1,5 @@
-//! Documents of Systems Manager, and its settings of an account.
+//! Documents of Systems Manager, and settings of an account in a Region.
+
+pub(crate) mod block_public_sharing;
+mod document;
+pub(crate) mod unshare_document;

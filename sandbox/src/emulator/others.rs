@@ -9,7 +9,7 @@ use winterbaume_core::{DEFAULT_ACCOUNT_ID, MockService};
 
 use super::settings::Databases;
 use super::wire::{Refusal, Request, rewrite};
-use super::{cloudtrail, own_arns};
+use super::{cloudtrail, ecr, lambda, own_arns, sns, sqs, ssm};
 
 /// The services of one account.
 #[derive(Default)]
@@ -30,6 +30,10 @@ pub(super) struct Others {
     sns: winterbaume_sns::SnsService,
     sqs: winterbaume_sqs::SqsService,
     ssm: winterbaume_ssm::SsmService,
+    queues: sqs::Queues,
+    repositories: ecr::Repositories,
+    functions: lambda::Functions,
+    systems: ssm::Systems,
 }
 
 impl Others {
@@ -58,6 +62,11 @@ impl Others {
         match request.service.as_str() {
             "cloudtrail" => self.trails.answer(self, request, operation).await,
             "elasticache" | "rds" | "redshift" => self.databases.answer(self, request, operation).await,
+            "ecr" => self.repositories.answer(self, request, operation).await,
+            "lambda" => self.functions.answer(self, request, operation).await,
+            "sns" => sns::answer(self, request, operation).await,
+            "sqs" => self.queues.answer(self, request, operation).await,
+            "ssm" => self.systems.answer(self, request, operation).await,
             _ => self.pass(request).await,
         }
     }

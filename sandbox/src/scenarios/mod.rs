@@ -17,6 +17,7 @@ mod lambda;
 mod list;
 mod logs;
 mod macie2;
+mod public;
 mod rds;
 mod redshift;
 mod s3;

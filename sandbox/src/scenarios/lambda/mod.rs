@@ -1,1 +1,3 @@
-//! Lambda functions.
+//! Functions.
+
+pub(super) mod remove_public_statements;
