@@ -231,6 +231,8 @@ fn classify(code: &str, status: StatusCode) -> ErrorKind {
             | "InvalidClusterState"
             | "InvalidCacheClusterState"
             | "InvalidReplicationGroupState"
+            // IAM, of a user whose password was made a moment ago.
+            | "EntityTemporarilyUnmodifiable"
     ) {
         return ErrorKind::Transient;
     }
@@ -303,6 +305,7 @@ mod tests {
         assert_eq!(kind("SlowDown", 503), ErrorKind::Throttled);
         assert_eq!(kind("ThrottlingException", 400), ErrorKind::Throttled);
         assert_eq!(kind("OperationAborted", 409), ErrorKind::Transient);
+        assert_eq!(kind("EntityTemporarilyUnmodifiable", 409), ErrorKind::Transient);
         assert_eq!(kind("NoSuchBucket", 404), ErrorKind::NotFound);
         assert_eq!(kind("InvalidAllocationID.NotFound", 400), ErrorKind::NotFound);
         assert_eq!(kind("UserNotFoundException", 400), ErrorKind::NotFound);

@@ -12,8 +12,8 @@
 //! | EC2: VPCs, security groups, Elastic IPs, tags, instances' metadata options, launch templates, the account's defaults for volumes and snapshots | our own |
 //! | STS: `AssumeRole`, `GetCallerIdentity`; `EventBridge`: `PutEvents` | our own |
 //! | CloudWatch: daily sums of metrics | our own |
-//! | ECR, `ElastiCache`, Lambda, RDS, Redshift, SNS, SQS, Systems Manager | winterbaume, behind a layer of ours |
-//! | CloudWatch Logs, `GuardDuty`, IAM, Macie, Secrets Manager | winterbaume |
+//! | ECR, `ElastiCache`, IAM, Lambda, RDS, Redshift, SNS, SQS, Systems Manager | winterbaume, behind a layer of ours |
+//! | CloudWatch Logs, `GuardDuty`, Macie, Secrets Manager | winterbaume |
 //! | any other, such as Security Hub | [`Emulator::with_service`] |
 //!
 //! ## Accounts and Regions
@@ -51,6 +51,7 @@ mod dynamodb;
 mod ec2;
 mod ecr;
 mod events;
+pub(crate) mod iam;
 mod lambda;
 mod monitoring;
 mod others;

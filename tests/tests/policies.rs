@@ -43,13 +43,14 @@ const ROLE: &str = "redress-remediator";
 /// whatever addresses AWS gives (the way back of a released one); to any rule, of the one security group; to any flow
 /// log, which has no ARN of its VPC's; to the settings of the account; to the replication group of a cluster, whose name
 /// no finding has.
-const NOT_TOLD_APART: [&str; 8] = [
+const NOT_TOLD_APART: [&str; 9] = [
     "cognito.disable_user",
     "ec2.close_default_group",
     "ec2.log_vpc_traffic",
     "ec2.release_address",
     "ec2.restrict_ingress",
     "elasticache.upgrade_minor_versions",
+    "iam.strengthen_password_policy",
     "s3.block_account_public_access",
     "ssm.block_public_sharing",
 ];

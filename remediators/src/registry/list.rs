@@ -60,6 +60,12 @@ pub const REGISTRY: &[&dyn Erased] = &[
     &crate::ecr::scan_on_push::ScanOnPush,
     #[cfg(feature = "lambda")]
     &crate::lambda::remove_public_statements::RemovePublicStatements,
+    #[cfg(feature = "iam")]
+    &crate::iam::deactivate_old_keys::DeactivateOldKeys,
+    #[cfg(feature = "iam")]
+    &crate::iam::deactivate_unused_credentials::DeactivateUnusedCredentials,
+    #[cfg(feature = "iam")]
+    &crate::iam::strengthen_password_policy::StrengthenPasswordPolicy,
     #[cfg(feature = "s3")]
     &crate::s3::add_lifecycle_rule::AddLifecycleRule,
     #[cfg(feature = "s3")]

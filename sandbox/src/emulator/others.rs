@@ -9,7 +9,7 @@ use winterbaume_core::{DEFAULT_ACCOUNT_ID, MockService};
 
 use super::settings::Databases;
 use super::wire::{Refusal, Request, rewrite};
-use super::{cloudtrail, ecr, lambda, own_arns, sns, sqs, ssm};
+use super::{cloudtrail, ecr, iam, lambda, own_arns, sns, sqs, ssm};
 
 /// The services of one account.
 #[derive(Default)]
@@ -20,6 +20,7 @@ pub(super) struct Others {
     ecr: winterbaume_ecr::EcrService,
     elasticache: winterbaume_elasticache::ElastiCacheService,
     guardduty: winterbaume_guardduty::GuardDutyService,
+    iam_dates: iam::Dates,
     iam: winterbaume_iam::IamService,
     lambda: winterbaume_lambda::LambdaService,
     logs: winterbaume_cloudwatchlogs::CloudWatchLogsService,
@@ -67,6 +68,7 @@ impl Others {
             "sns" => sns::answer(self, request, operation).await,
             "sqs" => self.queues.answer(self, request, operation).await,
             "ssm" => self.systems.answer(self, request, operation).await,
+            "iam" => iam::answer(self, &self.iam_dates, request, operation).await,
             _ => self.pass(request).await,
         }
     }
