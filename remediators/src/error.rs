@@ -214,6 +214,9 @@ fn classify(code: &str, status: StatusCode) -> ErrorKind {
     if matches!(
         code,
         "OperationAborted"
+            | "OperationAbortedException"
+            | "ResourceInUseException"
+            | "ContinuousBackupsUnavailableException"
             | "ConcurrentModification"
             | "ConcurrentModificationException"
             | "ConflictException"
@@ -306,7 +309,11 @@ mod tests {
         assert_eq!(kind("ThrottlingException", 400), ErrorKind::Throttled);
         assert_eq!(kind("OperationAborted", 409), ErrorKind::Transient);
         assert_eq!(kind("EntityTemporarilyUnmodifiable", 409), ErrorKind::Transient);
+        assert_eq!(kind("ResourceInUseException", 400), ErrorKind::Transient);
+        assert_eq!(kind("ContinuousBackupsUnavailableException", 400), ErrorKind::Transient);
+        assert_eq!(kind("OperationAbortedException", 400), ErrorKind::Transient);
         assert_eq!(kind("NoSuchBucket", 404), ErrorKind::NotFound);
+        assert_eq!(kind("TableNotFoundException", 400), ErrorKind::NotFound);
         assert_eq!(kind("InvalidAllocationID.NotFound", 400), ErrorKind::NotFound);
         assert_eq!(kind("UserNotFoundException", 400), ErrorKind::NotFound);
         assert_eq!(kind("DBClusterNotFoundFault", 404), ErrorKind::NotFound);

@@ -7,13 +7,13 @@
 //!
 //! | service | answered by |
 //! |---|---|
-//! | S3, Cognito user pools, `DynamoDB`, CloudTrail | winterbaume, behind a layer of ours |
+//! | S3, Cognito user pools, `DynamoDB`, CloudTrail, CloudWatch Logs, ECR, `ElastiCache`, `GuardDuty`, IAM, Lambda, RDS, Redshift, Secrets Manager, SNS, SQS, Systems Manager | winterbaume, behind a layer of ours |
 //! | S3 Control: the account's block of public access | our own |
 //! | EC2: VPCs, security groups, Elastic IPs, tags, instances' metadata options, launch templates, the account's defaults for volumes and snapshots | our own |
+//! | KMS: keys and their rotation | our own |
 //! | STS: `AssumeRole`, `GetCallerIdentity`; `EventBridge`: `PutEvents` | our own |
 //! | CloudWatch: daily sums of metrics | our own |
-//! | ECR, `ElastiCache`, IAM, Lambda, RDS, Redshift, SNS, SQS, Systems Manager | winterbaume, behind a layer of ours |
-//! | CloudWatch Logs, `GuardDuty`, Macie, Secrets Manager | winterbaume |
+//! | Macie | winterbaume |
 //! | any other, such as Security Hub | [`Emulator::with_service`] |
 //!
 //! ## Accounts and Regions
@@ -51,11 +51,15 @@ mod dynamodb;
 mod ec2;
 mod ecr;
 mod events;
+mod guardduty;
 pub(crate) mod iam;
+mod kms;
 mod lambda;
+mod logs;
 mod monitoring;
 mod others;
 mod s3;
+mod secretsmanager;
 mod settings;
 mod sns;
 mod sqs;
@@ -104,6 +108,7 @@ struct Backends {
     s3: S3Service,
     cognito: cognito::Pools,
     dynamodb: dynamodb::Tables,
+    kms: kms::Keys,
     others: others::Others,
 }
 
@@ -414,6 +419,7 @@ impl Emulator {
             "ec2" => self.shared.ec2.answer(&request, operation),
             "cognito-idp" => cognito::answer(&backends.cognito, &request, operation).await,
             "dynamodb" => backends.dynamodb.answer(&request, operation).await,
+            "kms" => kms::answer(&backends.kms, &request, operation),
             "sts" => sts::answer(self, &request, operation),
             "monitoring" => monitoring::answer(&request, operation, &locked(&self.shared.sums)),
             "events" => events::answer(&request, operation, &mut locked(&self.shared.events)),

@@ -41,16 +41,19 @@ const ROLE: &str = "redress-remediator";
 
 /// Remediators that may write to more than the one resource, as their declared actions say: to all users of a pool; to
 /// whatever addresses AWS gives (the way back of a released one); to any rule, of the one security group; to any flow
-/// log, which has no ARN of its VPC's; to the settings of the account; to the replication group of a cluster, whose name
+/// log, which has no ARN of its VPC's; to the settings of the
+/// account, or of its one detector in a Region; to the replication group of a cluster, whose name
 /// no finding has.
-const NOT_TOLD_APART: [&str; 9] = [
+const NOT_TOLD_APART: [&str; 11] = [
     "cognito.disable_user",
     "ec2.close_default_group",
     "ec2.log_vpc_traffic",
     "ec2.release_address",
     "ec2.restrict_ingress",
     "elasticache.upgrade_minor_versions",
+    "guardduty.turn_on_detector",
     "iam.strengthen_password_policy",
+    "macie2.turn_on_session",
     "s3.block_account_public_access",
     "ssm.block_public_sharing",
 ];

@@ -2,6 +2,10 @@
 
 pub(crate) mod disable_user;
 pub mod policy;
+mod pool;
+pub(crate) mod protect_pool;
+pub mod settings;
+pub(crate) mod strengthen_passwords;
 pub(crate) mod user;
 
 use crate::Quota;

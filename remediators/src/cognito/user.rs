@@ -49,14 +49,7 @@ impl Resource for User {
 
     fn from_key(key: &Key) -> Result<Self, Misplaced> {
         let (pool, sub) = key.id.split_once('/').unwrap_or((&key.id, ""));
-        let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        if !(1..=55).contains(&pool.len()) || !pool.bytes().all(legal) {
-            return Err(Misplaced::new(format!("`{}` is no user pool's id", shown(pool))));
-        }
-        let region = pool.split_once('_').map_or("", |(region, _)| region);
-        if looks_like_a_region(region) && region != key.region {
-            return Err(Misplaced::new(format!("the pool `{pool}` is not in `{}`", shown(&key.region))));
-        }
+        check_pool(pool, &key.region)?;
         // It becomes part of a filter expression, within quotes.
         let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte) || byte == b'-';
         if sub.len() != 36 || !sub.bytes().all(digit) {
@@ -145,6 +138,19 @@ pub(crate) struct Found {
     pub(crate) status: String,
     /// The names of the custom attributes that are set: neither empty nor `false`.
     pub(crate) marks: std::collections::BTreeSet<String>,
+}
+
+/// Refuses what can't be the id of a pool in this Region.
+pub(super) fn check_pool(pool: &str, region: &str) -> Result<(), Misplaced> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if !(1..=55).contains(&pool.len()) || !pool.bytes().all(legal) {
+        return Err(Misplaced::new(format!("`{}` is no user pool's id", shown(pool))));
+    }
+    let of = pool.split_once('_').map_or("", |(of, _)| of);
+    if looks_like_a_region(of) && of != region {
+        return Err(Misplaced::new(format!("the pool `{pool}` is not in `{}`", shown(region))));
+    }
+    Ok(())
 }
 
 /// `eu-west-1`, `us-gov-west-1`: words, then a number.

@@ -1,1 +1,4 @@
-//! `GuardDuty`.
+//! Amazon `GuardDuty`.
+
+mod detector;
+pub(crate) mod turn_on_detector;

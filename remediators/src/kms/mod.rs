@@ -1,1 +1,4 @@
-//! KMS keys.
+//! AWS Key Management Service.
+
+mod key;
+pub(crate) mod rotate_key;

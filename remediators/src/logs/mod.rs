@@ -1,1 +1,4 @@
-//! Log groups of `CloudWatch` Logs.
+//! Amazon `CloudWatch` Logs.
+
+pub(crate) mod extend_retention;
+mod log_group;

@@ -1,1 +1,3 @@
-//! Macie.
+//! Amazon Macie.
+
+pub(crate) mod turn_on_session;

@@ -10,6 +10,14 @@ pub const REGISTRY: &[&dyn Erased] = &[
     &crate::cloudtrail::validate_log_files::ValidateLogFiles,
     #[cfg(feature = "cognito")]
     &crate::cognito::disable_user::DisableUser,
+    #[cfg(feature = "cognito")]
+    &crate::cognito::protect_pool::ProtectPool,
+    #[cfg(feature = "cognito")]
+    &crate::cognito::strengthen_passwords::StrengthenPasswords,
+    #[cfg(feature = "dynamodb")]
+    &crate::dynamodb::enable_point_in_time_recovery::EnablePointInTimeRecovery,
+    #[cfg(feature = "dynamodb")]
+    &crate::dynamodb::protect_from_deletion::ProtectFromDeletion,
     #[cfg(feature = "ec2")]
     &crate::ec2::block_public_snapshots::BlockPublicSnapshots,
     #[cfg(feature = "ec2")]
@@ -66,6 +74,14 @@ pub const REGISTRY: &[&dyn Erased] = &[
     &crate::iam::deactivate_unused_credentials::DeactivateUnusedCredentials,
     #[cfg(feature = "iam")]
     &crate::iam::strengthen_password_policy::StrengthenPasswordPolicy,
+    #[cfg(feature = "guardduty")]
+    &crate::guardduty::turn_on_detector::TurnOnDetector,
+    #[cfg(feature = "kms")]
+    &crate::kms::rotate_key::RotateKey,
+    #[cfg(feature = "logs")]
+    &crate::logs::extend_retention::ExtendRetention,
+    #[cfg(feature = "macie2")]
+    &crate::macie2::turn_on_session::TurnOnSession,
     #[cfg(feature = "s3")]
     &crate::s3::add_lifecycle_rule::AddLifecycleRule,
     #[cfg(feature = "s3")]
@@ -98,4 +114,6 @@ pub const REGISTRY: &[&dyn Erased] = &[
     &crate::ssm::block_public_sharing::BlockPublicSharing,
     #[cfg(feature = "ssm")]
     &crate::ssm::unshare_document::UnshareDocument,
+    #[cfg(feature = "secretsmanager")]
+    &crate::secretsmanager::delete_unused_secret::DeleteUnusedSecret,
 ];

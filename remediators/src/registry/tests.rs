@@ -27,7 +27,14 @@ impl Reference {
     fn forms(&self, action: &str) -> Option<Vec<&str>> {
         let service = action.split_once(':')?.0;
         let (_, types) = self.actions.get(action)?;
-        Some(types.iter().map(|on| self.resources[&format!("{service}:{on}")].as_str()).collect())
+        let mut forms: Vec<&str> =
+            types.iter().map(|on| self.resources[&format!("{service}:{on}")].as_str()).collect();
+        // The reference leaves out the end that every action but those of tags is checked with:
+        // https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/iam-access-control-overview-cwl.html
+        if service == "logs" && types.iter().any(|on| on == "log-group") {
+            forms.push("arn:${Partition}:logs:${Region}:${Account}:log-group:${LogGroupName}:*");
+        }
+        Some(forms)
     }
 }
 
@@ -150,7 +157,7 @@ fn every_action_is_in_the_reference_in_a_form_that_it_has() {
 }
 
 /// Whether `ours` (`{region}`, `{id}`, `*`) is what `form` (`${Region}`, `${BucketName}`) describes, part by
-/// part. What is a placeholder there may be anything but a separator here.
+/// part. What is a placeholder there may be anything but a separator here, save for a name with its path.
 fn same_form(form: &str, ours: &str) -> bool {
     // But for settings of Systems Manager, whose ids are paths:
     // https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetServiceSetting.html
@@ -159,6 +166,12 @@ fn same_form(form: &str, ours: &str) -> bool {
         && let Some((ours, id)) = ours.split_once("/ssm/")
     {
         return same_form(head, ours) && !id.is_empty();
+    }
+    if let Some(before) = form.strip_suffix("/${RoleNameWithPath}") {
+        let kind = before.rsplit(':').next().unwrap_or_default();
+        let named = ours.split_once(&format!(":{kind}/"));
+        return named
+            .is_some_and(|(of, name)| !name.is_empty() && same_form(before, &format!("{of}:{kind}")));
     }
     fn parts(text: &str) -> impl Iterator<Item = &str> {
         text.split([':', '/'])
@@ -185,6 +198,11 @@ fn forms_are_told_apart() {
     assert!(!same_form(bucket, "arn:aws:s3:::{id}"));
     assert!(same_form(group, "arn:{partition}:ec2:{region}:{account}:security-group/{id}"));
     assert!(!same_form(group, "arn:{partition}:ec2:{region}:{account}:elastic-ip/{id}"));
+    let role = "arn:${Partition}:iam::${Account}:role/${RoleNameWithPath}";
+    assert!(same_form(role, "arn:{partition}:iam::{account}:role/aws-service-role/x.amazonaws.com/Name"));
+    assert!(same_form(role, "arn:{partition}:iam::{account}:role/Name"));
+    assert!(!same_form(role, "arn:{partition}:iam::{account}:user/Name"));
+    assert!(!same_form(role, "arn:{partition}:iam::*:role/Name"));
     assert!(!same_form(group, "arn:{partition}:ec2:*:{account}:security-group/{id}"));
     let setting = "arn:${Partition}:ssm:${Region}:${Account}:servicesetting/${ResourceId}";
     assert!(same_form(setting, "arn:{partition}:ssm:{region}:{account}:servicesetting/ssm/documents/x"));

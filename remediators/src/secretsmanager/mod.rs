@@ -1,1 +1,4 @@
-//! Secrets.
+//! AWS Secrets Manager.
+
+pub(crate) mod delete_unused_secret;
+mod secret;

@@ -65,6 +65,11 @@ impl Pools {
                 self.ask(request, "GetGroup", &group).await?;
             }
             "CreateUserPool" => drop(settings::created(input)?),
+            "DeleteUserPool" if self.is_protected(pool) => {
+                let why = "The user pool cannot be deleted because deletion protection is activated. Deletion \
+                           protection must be inactivated first.";
+                return Err(Refusal::new(400, "InvalidParameterException", why));
+            }
             "UpdateUserPool" => return self.update(request, pool, input).await,
             "AdminListUserAuthEvents" => return self.sign_ins(request, pool, input).await,
             _ => {}
@@ -93,6 +98,12 @@ impl Pools {
             self.show(request, operation, input, &mut response).await?;
         }
         Ok(response)
+    }
+
+    fn is_protected(&self, pool: &str) -> bool {
+        let settings = locked(&self.settings);
+        let protection = settings.get(pool).and_then(|settings| settings.get("DeletionProtection"));
+        protection.and_then(Value::as_str) == Some("ACTIVE")
     }
 
     /// Asks winterbaume, which knows tagged resources by ARNs with its own account.

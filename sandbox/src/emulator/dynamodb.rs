@@ -6,8 +6,11 @@
 //! `ReturnValues`; a transaction repeated with its `ClientRequestToken`, as the SDK does when an answer was
 //! lost, succeeds without a second write
 //! ([idempotency](https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html)).
+//! A table can be protected from deletion
+//! ([`UpdateTable`](https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateTable.html)), and the tags
+//! of one that does not exist are an error.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
 use bytes::Bytes;
@@ -26,6 +29,8 @@ pub(super) struct Tables {
     turn: RwLock<()>,
     /// Transactions that were done, by their token.
     done: Mutex<HashMap<String, Value>>,
+    /// Tables that are protected from deletion, by Region and name.
+    protected: Mutex<HashSet<(String, String)>>,
 }
 
 impl Tables {
@@ -44,6 +49,10 @@ impl Tables {
                 Err(refusal) => refusal.response("dynamodb"),
             },
             "UpdateItem" => self.update(request, input).await,
+            "CreateTable" | "DeleteTable" | "DescribeTable" | "UpdateTable" => {
+                self.table(request, operation, &input).await
+            }
+            "ListTagsOfResource" => self.tags(request, &input).await,
             "PutItem" | "DeleteItem" => {
                 let mut response = self.pass(request).await;
                 self.explain(request, &input, &mut response).await;
@@ -67,6 +76,49 @@ impl Tables {
             asked.headers.insert("x-amz-target", target);
         }
         serde_json::from_slice(self.pass(&asked).await.body()).unwrap_or_default()
+    }
+
+    async fn table(&self, request: &Request, operation: &str, input: &Value) -> Response<Bytes> {
+        let key = (request.region.clone(), input["TableName"].as_str().unwrap_or_default().to_owned());
+        if operation == "DeleteTable" && locked(&self.protected).contains(&key) {
+            let message = "Resource cannot be deleted as it is currently protected against deletion. Disable \
+                           deletion protection first.";
+            return Refusal::new(400, "ValidationException", message).response("dynamodb");
+        }
+        let mut response = self.pass(request).await;
+        if !response.status().is_success() {
+            return response;
+        }
+        let is_protected = {
+            let mut protected = locked(&self.protected);
+            match input["DeletionProtectionEnabled"].as_bool() {
+                Some(true) => drop(protected.insert(key.clone())),
+                Some(false) => drop(protected.remove(&key)),
+                None => {}
+            }
+            protected.contains(&key)
+        };
+        let mut output: Value = serde_json::from_slice(response.body()).unwrap_or_default();
+        for name in ["Table", "TableDescription"] {
+            if let Some(Value::Object(table)) = output.get_mut(name) {
+                table.insert("DeletionProtectionEnabled".to_owned(), is_protected.into());
+            }
+        }
+        *response.body_mut() = output.to_string().into();
+        response
+    }
+
+    async fn tags(&self, request: &Request, input: &Value) -> Response<Bytes> {
+        let arn = input["ResourceArn"].as_str().unwrap_or_default();
+        let own = format!("dynamodb:{}:{}:table/", request.region, request.account());
+        let name = arn.split_once(&own).map_or("", |(_, name)| name);
+        let found = self.ask(request, "DescribeTable", &json!({ "TableName": name })).await;
+        if !found["Table"].is_object() {
+            let message = format!("Requested resource not found: ResourcArn: {arn} not found");
+            return Refusal::new(400, "ResourceNotFoundException", message).response("dynamodb");
+        }
+        let asked = json!({ "ResourceArn": found["Table"]["TableArn"] });
+        self.pass(&Request { body: asked.to_string().into(), ..request.clone() }).await
     }
 
     /// The primary key of an item, or of what is a key already.

@@ -9,7 +9,7 @@ use winterbaume_core::{DEFAULT_ACCOUNT_ID, MockService};
 
 use super::settings::Databases;
 use super::wire::{Refusal, Request, rewrite};
-use super::{cloudtrail, ecr, iam, lambda, own_arns, sns, sqs, ssm};
+use super::{cloudtrail, ecr, guardduty, iam, lambda, logs, own_arns, secretsmanager, sns, sqs, ssm};
 
 /// The services of one account.
 #[derive(Default)]
@@ -35,6 +35,8 @@ pub(super) struct Others {
     repositories: ecr::Repositories,
     functions: lambda::Functions,
     systems: ssm::Systems,
+    pub(super) detectors: guardduty::Tokens,
+    pub(super) log_classes: logs::Classes,
 }
 
 impl Others {
@@ -69,6 +71,9 @@ impl Others {
             "sqs" => self.queues.answer(self, request, operation).await,
             "ssm" => self.systems.answer(self, request, operation).await,
             "iam" => iam::answer(self, &self.iam_dates, request, operation).await,
+            "guardduty" => guardduty::answer(self, request, operation).await,
+            "logs" => logs::answer(self, request, operation).await,
+            "secretsmanager" => secretsmanager::answer(self, request, operation).await,
             _ => self.pass(request).await,
         }
     }

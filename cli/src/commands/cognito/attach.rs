@@ -1,10 +1,6 @@
 //! `redress cognito attach` and `detach`: makes a pool call the sign-in recorder, or call it no more.
 //!
-//! [`UpdateUserPool`](https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_UpdateUserPool.html)
-//! sets whatever a request leaves out to its default. So the pool's settings are taken from the answer of
-//! `DescribeUserPool` as it travels, not from the SDK's types, which drop what their version does not know;
-//! go back as they came; and are read and compared once more. A setting that is not known to be taken back
-//! is a reason to write nothing.
+//! The pool's other settings go back as they came ([`settings`]), and are read and compared once more.
 
 use std::{collections::BTreeSet, io::Write as _, path::PathBuf};
 
@@ -13,7 +9,8 @@ use clap::ValueEnum as _;
 use jiff::Timestamp;
 use redress_remediators::{
     Change,
-    body::{Answer, Body},
+    body::Answer,
+    cognito::settings::{self, RESTLESS, Settings},
 };
 use redress_router::event::shown;
 use serde_json::{Map, Value, json};
@@ -29,64 +26,6 @@ use crate::{
 };
 
 use super::{client, failed, pool};
-
-type Settings = Map<String, Value>;
-
-/// What `UpdateUserPool` takes by the name that `DescribeUserPool` shows.
-const TAKEN: [&str; 22] = [
-    "AccountRecoverySetting",
-    "AcrConfiguration",
-    "AdminCreateUserConfig",
-    "AutoVerifiedAttributes",
-    "DeletionProtection",
-    "DeviceConfiguration",
-    "EmailConfiguration",
-    "EmailVerificationMessage",
-    "EmailVerificationSubject",
-    "IssuerConfiguration",
-    "KeyConfiguration",
-    "LambdaConfig",
-    "MfaConfiguration",
-    "Policies",
-    "SmsAuthenticationMessage",
-    "SmsConfiguration",
-    "SmsVerificationMessage",
-    "UserAttributeUpdateSettings",
-    "UserPoolAddOns",
-    "UserPoolTags",
-    "UserPoolTier",
-    "VerificationMessageTemplate",
-];
-
-/// What an update does not touch: facts, what is settled when the pool is made, what has calls of its own.
-const UNTOUCHED: [&str; 15] = [
-    "AliasAttributes",
-    "Arn",
-    "CreationDate",
-    "CustomDomain",
-    "Domain",
-    "EmailConfigurationFailure",
-    "EstimatedNumberOfUsers",
-    "Id",
-    "LastModifiedDate",
-    "Name",
-    "SchemaAttributes",
-    "SmsConfigurationFailure",
-    "Status",
-    "UsernameAttributes",
-    "UsernameConfiguration",
-];
-
-/// What changes by itself.
-const RESTLESS: [&str; 4] =
-    ["EstimatedNumberOfUsers", "LastModifiedDate", "EmailConfigurationFailure", "SmsConfigurationFailure"];
-
-/// Texts that are no longer set by their own name, which is still shown, but in the template of messages.
-const MESSAGES: [(&str, &str); 3] = [
-    ("EmailVerificationMessage", "EmailMessage"),
-    ("EmailVerificationSubject", "EmailSubject"),
-    ("SmsVerificationMessage", "SmsMessage"),
-];
 
 /// What a pool's triggers are to be.
 struct Order<'a> {
@@ -161,7 +100,8 @@ async fn run(global: &Global, args: &Order<'_>, around: &mut Surroundings) -> Re
         return Err(Failure::new(Exit::Refused, why));
     }
     report.backup = keep(global, id, &plan.old);
-    let written = update(&cognito, id, &plan.new).await;
+    let written = settings::update(&cognito, id, &plan.new).await;
+    let written = written.map_err(|error| failed(error, "UpdateUserPool"));
     let after = describe(&cognito, id).await.map_err(|failure| {
         failure.context("the update was sent, and the pool could not be read again to see what came of it")
     })?;
@@ -195,7 +135,7 @@ struct Plan {
 
 impl Plan {
     fn new(pool: &Settings, recorder: &str, order: &Order<'_>) -> Result<Self> {
-        let old = carried(pool)?;
+        let old = settings::carried(pool).map_err(|what| unknown(&what))?;
         let mut new = old.clone();
         let empty = || Value::Object(Map::new());
         let config = new.entry("LambdaConfig").or_insert_with(empty);
@@ -230,47 +170,6 @@ impl Plan {
         let changes = lines(&Change { from: triggers(&old), to: triggers(&new) });
         Ok(Self { new, old, changes, already })
     }
-}
-
-/// The settings of a pool as an update takes them back.
-fn carried(pool: &Settings) -> Result<Settings> {
-    let known = |name: &&String| TAKEN.contains(&name.as_str()) || UNTOUCHED.contains(&name.as_str());
-    let strange: Vec<String> = pool.keys().filter(|name| !known(name)).map(|name| shown(name)).collect();
-    if !strange.is_empty() {
-        return Err(unknown(&format!("`{}` is not known to this version of redress", strange.join("`, `"))));
-    }
-    let taken = |name: &str, value: &Value| TAKEN.contains(&name) && !value.is_null();
-    let mut settings: Settings =
-        pool.iter().filter(|(name, value)| taken(name, value)).map(|(n, v)| (n.clone(), v.clone())).collect();
-    // An update without a name may keep it or not: the documentation does not say.
-    if let Some(name) = pool.get("Name").filter(|name| name.is_string()) {
-        settings.insert("PoolName".to_owned(), name.clone());
-    }
-    for (old, new) in MESSAGES {
-        let Some(text) = settings.get(old).cloned() else { continue };
-        match settings.get("VerificationMessageTemplate").and_then(|template| template.get(new)) {
-            Some(same) if *same == text => drop(settings.remove(old)),
-            // Shorter than Cognito takes: it stands for none.
-            _ if text == "" => drop(settings.remove(old)),
-            Some(_) => {
-                return Err(unknown(&format!(
-                    "`{old}` and `VerificationMessageTemplate.{new}` differ, and an update takes only one"
-                )));
-            }
-            None => {}
-        }
-    }
-    // Shown for ever, and refused where the setting that replaced it is there:
-    // https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_PasswordPolicyType.html
-    let days = |policies: &Value| {
-        policies.pointer("/PasswordPolicy/TemporaryPasswordValidityDays").is_some_and(Value::is_number)
-    };
-    if settings.get("Policies").is_some_and(days)
-        && let Some(Value::Object(config)) = settings.get_mut("AdminCreateUserConfig")
-    {
-        config.remove("UnusedAccountValidityDays");
-    }
-    Ok(settings)
 }
 
 fn unknown(what: &str) -> Failure {
@@ -381,24 +280,11 @@ struct Described {
 }
 
 async fn describe(cognito: &Client, id: &str) -> Result<Described> {
-    let answer = Answer::default();
-    let request = cognito.describe_user_pool().user_pool_id(id).customize().interceptor(answer.clone());
-    request.send().await.map_err(|error| failed(error, "DescribeUserPool"))?;
-    let Some(Value::Object(pool)) = json_of(&answer)?.get_mut("UserPool").map(Value::take) else {
-        return Err(Failure::new(Exit::Failed, "DescribeUserPool: the answer describes no pool"));
-    };
+    let pool = settings::describe(cognito, id).await.map_err(|error| failed(error, "DescribeUserPool"))?;
     let answer = Answer::default();
     let request = cognito.get_user_pool_mfa_config().user_pool_id(id).customize().interceptor(answer.clone());
     request.send().await.map_err(|error| failed(error, "GetUserPoolMfaConfig"))?;
     Ok(Described { pool, mfa: json_of(&answer)? })
-}
-
-async fn update(cognito: &Client, id: &str, settings: &Settings) -> Result<()> {
-    let mut body = settings.clone();
-    body.insert("UserPoolId".to_owned(), id.into());
-    let body = Body(Value::Object(body).to_string());
-    let request = cognito.update_user_pool().user_pool_id(id).customize().interceptor(body);
-    request.send().await.map(drop).map_err(|error| failed(error, "UpdateUserPool"))
 }
 
 /// The document of an answer.

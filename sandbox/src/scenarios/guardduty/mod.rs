@@ -1,1 +1,1 @@
-//! `GuardDuty`.
+pub(super) mod turn_on_detector;

@@ -1,1 +1,1 @@
-//! KMS keys.
+pub(super) mod rotate_key;

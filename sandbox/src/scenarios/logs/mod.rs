@@ -1,1 +1,1 @@
-//! Log groups of `CloudWatch` Logs.
+pub(super) mod extend_retention;

@@ -1,1 +1,1 @@
-//! Macie.
+pub(super) mod turn_on_session;

@@ -1,1 +1,1 @@
-//! Secrets.
+pub(super) mod delete_unused_secret;

@@ -1,0 +1,24 @@
+use super::{absent_pool, look_at_pool, pool};
+use crate::scenarios::{
+    Case,
+    Expect::{Compliant, Fixed},
+    OnMinistack, Scenarios,
+};
+
+pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
+    remediator: "cognito.protect_pool",
+    resource_type: "AwsCognitoUserPool",
+    absent: Some(absent_pool),
+    cases: &[
+        Case::new("without protection", "Cognito.6", |at| Box::pin(pool(at, 12, true, false)), Fixed),
+        Case::new(
+            "of weak passwords, without protection",
+            "Cognito.6",
+            |at| Box::pin(pool(at, 6, false, false)),
+            Fixed,
+        ),
+        Case::new("that is protected", "Cognito.6", |at| Box::pin(pool(at, 12, true, true)), Compliant),
+    ],
+    look: |at, arn| Box::pin(look_at_pool(at, arn)),
+    ministack: OnMinistack::Whole(&[]),
+};
