@@ -330,6 +330,18 @@ mod tests {
                 | "AwsRdsDbClusterSnapshot"
                 | "AwsRedshiftCluster"
                 | "AwsElastiCacheCacheCluster" => ("eu-west-1", kind.asff, "orders".to_owned()),
+                "AwsCloudTrailTrail" | "AwsDynamoDbTable" | "AwsLambdaFunction" | "AwsSnsTopic"
+                | "AwsSqsQueue" | "AwsSsmDocument" => ("eu-west-1", kind.asff, "orders".to_owned()),
+                "AwsCognitoUserPool" => ("eu-west-1", kind.asff, "eu-west-1_AbCdEfGhI".to_owned()),
+                "AwsEc2NetworkAcl" => ("eu-west-1", kind.asff, "acl-0123456789abcdef0".to_owned()),
+                "AwsEc2Subnet" => ("eu-west-1", kind.asff, "subnet-0123456789abcdef0".to_owned()),
+                "AwsEc2TransitGateway" => ("eu-west-1", kind.asff, "tgw-0123456789abcdef0".to_owned()),
+                "AwsEc2Vpc" => ("eu-west-1", kind.asff, "vpc-0123456789abcdef0".to_owned()),
+                "AwsEcrRepository" => ("eu-west-1", kind.asff, "shop/orders".to_owned()),
+                "AwsIamUser" => ("global", kind.asff, "ada".to_owned()),
+                "AwsKmsKey" => ("eu-west-1", kind.asff, sub.to_owned()),
+                "AwsLogsLogGroup" => ("eu-west-1", kind.asff, "/aws/lambda/orders".to_owned()),
+                "AwsSecretsManagerSecret" => ("eu-west-1", kind.asff, "orders-AbCdEf".to_owned()),
                 "AwsEc2Instance" => ("eu-west-1", kind.asff, "i-0123456789abcdef0".to_owned()),
                 "AwsEc2LaunchTemplate" => ("eu-west-1", kind.asff, "lt-0123456789abcdef0".to_owned()),
                 "AwsEc2SnapshotBlockPublicAccess" => ("eu-west-1", kind.asff, "123456789012".to_owned()),

@@ -24,14 +24,20 @@ pub(crate) async fn findings(
     aws: &SdkConfig,
     wanted: &Findings,
     rules: &RuleSet,
-    seen: impl FnMut(usize),
+    mut seen: impl FnMut(usize),
 ) -> Result<Vec<Decoded>> {
-    let filters = filters(wanted, rules)?;
     let hub = aws_sdk_securityhub::Client::new(aws);
-    hub::findings(&hub, &filters, seen).await.map_err(|error| Failure::from(error).context("Security Hub"))
+    let mut found = Vec::new();
+    for filters in filters(wanted, rules)? {
+        let before = found.len();
+        let more = hub::findings(&hub, &filters, |number| seen(before + number)).await;
+        found.extend(more.map_err(|error| Failure::from(error).context("Security Hub"))?);
+    }
+    Ok(found)
 }
 
-fn filters(wanted: &Findings, rules: &RuleSet) -> Result<AwsSecurityFindingFilters> {
+/// What is asked for, in as many questions as it takes.
+fn filters(wanted: &Findings, rules: &RuleSet) -> Result<Vec<AwsSecurityFindingFilters>> {
     let equals =
         |value: &str| StringFilter::builder().value(value).comparison(StringFilterComparison::Equals).build();
     let all = |values: &[String]| -> Option<Vec<StringFilter>> {
@@ -53,7 +59,7 @@ fn filters(wanted: &Findings, rules: &RuleSet) -> Result<AwsSecurityFindingFilte
         controls.push(control.as_str().to_owned());
     }
     let severities: Vec<String> = wanted.severity.iter().map(|label| label.to_ascii_uppercase()).collect();
-    let mut filters = AwsSecurityFindingFilters::builder()
+    let filters = AwsSecurityFindingFilters::builder()
         .compliance_status(equals("FAILED"))
         .record_state(equals("ACTIVE"))
         .workflow_status(equals("NEW"))
@@ -67,20 +73,18 @@ fn filters(wanted: &Findings, rules: &RuleSet) -> Result<AwsSecurityFindingFilte
             return Err(Failure::input(why));
         }
         // It is no control of Security Hub's: its findings are those of an account's own product.
-        return Ok(filters.generator_id(equals(INACTIVE_USER)).build());
+        return Ok(vec![filters.generator_id(equals(INACTIVE_USER)).build()]);
     }
     if controls.is_empty() {
-        // What no rule names is not worth asking for; as far as the filter can say so.
-        let mut named: Vec<String> = rules.rules.iter().flat_map(|rule| rule.controls.clone()).collect();
-        named.sort();
-        named.dedup();
-        named.retain(|control| control != INACTIVE_USER);
-        if named.len() <= MOST_VALUES {
-            controls = named;
-        }
+        // What no rule names is not worth asking for.
+        controls = rules.rules.iter().flat_map(|rule| rule.controls.clone()).collect();
+        controls.sort();
+        controls.dedup();
+        controls.retain(|control| control != INACTIVE_USER);
     }
-    filters = filters.product_name(equals("Security Hub")).set_compliance_security_control_id(all(&controls));
-    Ok(filters.build())
+    let filters = filters.product_name(equals("Security Hub"));
+    let few = |controls: &[String]| filters.clone().set_compliance_security_control_id(all(controls)).build();
+    Ok(controls.chunks(MOST_VALUES).map(few).collect())
 }
 
 #[cfg(test)]
@@ -88,7 +92,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
 
-    fn asked(wanted: &Findings) -> Result<AwsSecurityFindingFilters> {
+    fn asked(wanted: &Findings) -> Result<Vec<AwsSecurityFindingFilters>> {
         filters(wanted, &RuleSet::builtin().unwrap())
     }
 
@@ -104,6 +108,7 @@ mod tests {
             ..Findings::default()
         };
         let filters = asked(&wanted).unwrap();
+        let [filters] = filters.as_slice() else { unreachable!("{filters:?}") };
         assert_eq!(values(filters.compliance_status()), ["FAILED"]);
         assert_eq!(values(filters.record_state()), ["ACTIVE"]);
         assert_eq!(values(filters.workflow_status()), ["NEW", "NOTIFIED"]);
@@ -111,9 +116,14 @@ mod tests {
         assert_eq!(values(filters.compliance_security_control_id()), ["S3.14"]);
         assert_eq!(values(filters.severity_label()), ["HIGH"]);
         let any = asked(&Findings { severity: vec!["low".to_owned()], ..Findings::default() }).unwrap();
-        assert!(values(any.compliance_security_control_id()).contains(&"S3.14"));
+        assert!(any.len() > 1, "more controls than one filter takes");
+        let asked_for: Vec<&str> =
+            any.iter().flat_map(|filters| values(filters.compliance_security_control_id())).collect();
+        assert!(asked_for.contains(&"S3.14") && asked_for.contains(&"EC2.13"));
+        assert!(any.iter().all(|filters| filters.compliance_security_control_id().len() <= MOST_VALUES));
+        assert!(any.iter().all(|filters| values(filters.severity_label()) == ["LOW"]));
         let own = Findings { control: vec![INACTIVE_USER.to_owned()], ..Findings::default() };
-        let own = asked(&own).unwrap();
+        let own = asked(&own).unwrap().remove(0);
         assert_eq!(values(own.generator_id()), [INACTIVE_USER]);
         assert!(own.product_name().is_empty());
     }

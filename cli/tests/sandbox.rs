@@ -451,7 +451,7 @@ async fn what_a_plan_prints() {
         world.finding("S3.14").asff(),
         world.finding("EC2.13").asff(),
         world.finding("EC2.12").asff(),
-        world.finding("EC2.2").asff(),
+        world.finding("EC2.9").asff(),
     ]);
     let file = world.file("findings.json", &page.to_string());
     let text = world.command(&["plan", &file]).await;

@@ -649,22 +649,34 @@ fn add(object: &mut Value, key: &str, value: Value) {
 
 /// The `CloudFormation` type of an ASFF type: `AwsEc2SecurityGroup` is `AWS::EC2::SecurityGroup`.
 fn cloudformation(asff: &str) -> String {
-    const SERVICES: [(&str, &str); 10] = [
+    const SERVICES: [(&str, &str); 17] = [
+        ("CloudTrail", "CloudTrail"),
         ("Cognito", "Cognito"),
         ("DynamoDb", "DynamoDB"),
         ("Ec2", "EC2"),
+        ("Ecr", "ECR"),
+        ("ElastiCache", "ElastiCache"),
         ("Iam", "IAM"),
         ("Kms", "KMS"),
         ("Lambda", "Lambda"),
+        ("Logs", "Logs"),
         ("Rds", "RDS"),
+        ("Redshift", "Redshift"),
         ("S3", "S3"),
+        ("SecretsManager", "SecretsManager"),
         ("Sns", "SNS"),
         ("Sqs", "SQS"),
+        ("Ssm", "SSM"),
     ];
     let name = asff.strip_prefix("Aws").unwrap_or(asff);
     let service = SERVICES.iter().find(|(prefix, _)| name.starts_with(prefix));
     let of = |(prefix, service): &(&str, &str)| {
-        format!("AWS::{service}::{}", name.strip_prefix(prefix).unwrap_or_default())
+        let kind = name.strip_prefix(prefix).unwrap_or_default();
+        match kind.strip_prefix("Db") {
+            Some(kind) => format!("AWS::{service}::DB{kind}"),
+            None if kind == "Vpc" => format!("AWS::{service}::VPC"),
+            None => format!("AWS::{service}::{kind}"),
+        }
     };
     service.map_or_else(|| "Other".to_owned(), of)
 }

@@ -329,7 +329,7 @@ async fn what_no_rule_wants_never_runs_the_function() {
     world.imported(&of("S3.14"), |asff| asff["Workflow"]["Status"] = "SUPPRESSED".into()).await;
     world.imported(&of("S3.14"), |asff| asff["RecordState"] = "ARCHIVED".into()).await;
     // No rule names it; a rule does, for other accounts.
-    world.imported(&of("S3.9"), |_| ()).await;
+    world.imported(&of("S3.7"), |_| ()).await;
     world.imported(&of("S3.13"), |asff| asff["AwsAccountName"] = "production".into()).await;
     tokio::time::sleep(PAUSE).await;
     assert_eq!(world.invocations().await, 0);

@@ -82,7 +82,7 @@ mod tests {
     #[cfg(feature = "s3")]
     #[tokio::test]
     async fn a_table_in_the_midst_of_a_change_is_waited_for() {
-        use crate::{Access, find, raw::test::Wire};
+        use crate::{Access, Resource as _, find, raw::test::Wire};
         let table = Table::from_key(&"aws/123456789012/eu-west-1/AwsDynamoDbTable/orders".parse().unwrap());
         let table = table.unwrap();
         for (status, enabled, expected) in [

@@ -611,7 +611,7 @@ mod tests {
     fn a_split_closes_what_fails_and_nothing_else() {
         let mut numbers = Numbers(4);
         let mut changes = 0;
-        for _ in 0..5_000 {
+        for _ in 0..500 {
             let entries = (0..numbers.below(6)).map(|_| {
                 let number = u16::try_from(1 + numbers.below(40)).unwrap();
                 let protocol = [TCP, UDP, "-1"][numbers.below(3) as usize];
@@ -637,7 +637,7 @@ mod tests {
             let back = RestrictNaclIngress::undo(&change, &change.to);
             assert!(matches!(back, Undo::To { to, .. } if to == now));
         }
-        assert!(changes > 1_000, "{changes}");
+        assert!(changes > 100, "{changes}");
     }
 
     #[test]

@@ -40,8 +40,28 @@ pub const REGISTRY: &[&dyn Erased] = &[
     &crate::ec2::restrict_nacl_ingress::RestrictNaclIngress,
     #[cfg(feature = "ec2")]
     &crate::ec2::withhold_public_addresses::WithholdPublicAddresses,
+    #[cfg(feature = "ecr")]
+    &crate::ecr::make_tags_immutable::MakeTagsImmutable,
+    #[cfg(feature = "ecr")]
+    &crate::ecr::scan_on_push::ScanOnPush,
     #[cfg(feature = "elasticache")]
     &crate::elasticache::upgrade_minor_versions::UpgradeMinorVersions,
+    #[cfg(feature = "guardduty")]
+    &crate::guardduty::turn_on_detector::TurnOnDetector,
+    #[cfg(feature = "iam")]
+    &crate::iam::deactivate_old_keys::DeactivateOldKeys,
+    #[cfg(feature = "iam")]
+    &crate::iam::deactivate_unused_credentials::DeactivateUnusedCredentials,
+    #[cfg(feature = "iam")]
+    &crate::iam::strengthen_password_policy::StrengthenPasswordPolicy,
+    #[cfg(feature = "kms")]
+    &crate::kms::rotate_key::RotateKey,
+    #[cfg(feature = "lambda")]
+    &crate::lambda::remove_public_statements::RemovePublicStatements,
+    #[cfg(feature = "logs")]
+    &crate::logs::extend_retention::ExtendRetention,
+    #[cfg(feature = "macie2")]
+    &crate::macie2::turn_on_session::TurnOnSession,
     #[cfg(feature = "rds")]
     &crate::rds::copy_cluster_tags_to_snapshots::CopyClusterTagsToSnapshots,
     #[cfg(feature = "rds")]
@@ -62,26 +82,6 @@ pub const REGISTRY: &[&dyn Erased] = &[
     &crate::rds::upgrade_minor_versions::UpgradeMinorVersions,
     #[cfg(feature = "redshift")]
     &crate::redshift::upgrade_versions::UpgradeVersions,
-    #[cfg(feature = "ecr")]
-    &crate::ecr::make_tags_immutable::MakeTagsImmutable,
-    #[cfg(feature = "ecr")]
-    &crate::ecr::scan_on_push::ScanOnPush,
-    #[cfg(feature = "lambda")]
-    &crate::lambda::remove_public_statements::RemovePublicStatements,
-    #[cfg(feature = "iam")]
-    &crate::iam::deactivate_old_keys::DeactivateOldKeys,
-    #[cfg(feature = "iam")]
-    &crate::iam::deactivate_unused_credentials::DeactivateUnusedCredentials,
-    #[cfg(feature = "iam")]
-    &crate::iam::strengthen_password_policy::StrengthenPasswordPolicy,
-    #[cfg(feature = "guardduty")]
-    &crate::guardduty::turn_on_detector::TurnOnDetector,
-    #[cfg(feature = "kms")]
-    &crate::kms::rotate_key::RotateKey,
-    #[cfg(feature = "logs")]
-    &crate::logs::extend_retention::ExtendRetention,
-    #[cfg(feature = "macie2")]
-    &crate::macie2::turn_on_session::TurnOnSession,
     #[cfg(feature = "s3")]
     &crate::s3::add_lifecycle_rule::AddLifecycleRule,
     #[cfg(feature = "s3")]
@@ -102,6 +102,8 @@ pub const REGISTRY: &[&dyn Erased] = &[
     &crate::s3::require_tls::RequireTls,
     #[cfg(feature = "s3")]
     &crate::s3::revoke_foreign_control::RevokeForeignControl,
+    #[cfg(feature = "secretsmanager")]
+    &crate::secretsmanager::delete_unused_secret::DeleteUnusedSecret,
     #[cfg(feature = "sns")]
     &crate::sns::encrypt_with_kms::EncryptWithKms,
     #[cfg(feature = "sns")]
@@ -114,6 +116,4 @@ pub const REGISTRY: &[&dyn Erased] = &[
     &crate::ssm::block_public_sharing::BlockPublicSharing,
     #[cfg(feature = "ssm")]
     &crate::ssm::unshare_document::UnshareDocument,
-    #[cfg(feature = "secretsmanager")]
-    &crate::secretsmanager::delete_unused_secret::DeleteUnusedSecret,
 ];

@@ -120,8 +120,8 @@ fn a_fault_is_one_line_that_names_its_place() {
              `ec2.restrict_ingress` does",
         ),
         (
-            rule("").replace("S3.14", "S3.9"),
-            "line 3 column 14: rule `logs`: control: `s3.enable_versioning` fixes S3.14, not S3.9; no \
+            rule("").replace("S3.14", "S3.7"),
+            "line 3 column 14: rule `logs`: control: `s3.enable_versioning` fixes S3.14, not S3.7; no \
              remediator does",
         ),
         (
