@@ -209,8 +209,8 @@ clients! {
     "dynamodb" dynamodb aws_sdk_dynamodb, "Amazon DynamoDB.";
     "ec2" ec2 aws_sdk_ec2, "Amazon EC2.";
     "ecr" ecr aws_sdk_ecr, "Amazon ECR.";
-    "elasticache" elasticache aws_sdk_elasticache, "Amazon ElastiCache.";
-    "guardduty" guardduty aws_sdk_guardduty, "Amazon GuardDuty.";
+    "elasticache" elasticache aws_sdk_elasticache, "Amazon `ElastiCache`.";
+    "guardduty" guardduty aws_sdk_guardduty, "Amazon `GuardDuty`.";
     "iam" iam aws_sdk_iam, "AWS IAM, which is one for the whole partition.";
     "kms" kms aws_sdk_kms, "AWS KMS.";
     "lambda" lambda aws_sdk_lambda, "AWS Lambda.";

@@ -196,13 +196,12 @@ pub(crate) fn plan(
         return Plan::Compliant;
     }
     // Whatever else there is would have been refused above.
-    let to = match document.without(|statement| reach(statement) != Reach::Fixed, None) {
-        Some(left) => Some(Policy::Document(left)),
-        None => {
-            let (policy, note) = otherwise();
-            notes.push(note.to_owned());
-            policy
-        }
+    let to = if let Some(left) = document.without(|statement| reach(statement) != Reach::Fixed, None) {
+        Some(Policy::Document(left))
+    } else {
+        let (policy, note) = otherwise();
+        notes.push(note.to_owned());
+        policy
     };
     Plan::Change(Proposal { to, risk: Risk::Access, notes })
 }

@@ -373,7 +373,7 @@ impl Emulator {
             let partition = crate::securityhub::partition(&region);
             principal.arn = format!("arn:{partition}:iam::{}:root", principal.account);
         }
-        let form = wire::is_query(service).then(|| Form::parse(&body)).unwrap_or_default();
+        let form = if wire::is_query(service) { Form::parse(&body) } else { Default::default() };
         Request {
             service: service.to_owned(),
             region,
@@ -440,14 +440,14 @@ impl Fault {
             (Self::Throttled, "dynamodb") => (400, "ProvisionedThroughputExceededException"),
             (Self::Throttled, "cognito-idp") => (400, "TooManyRequestsException"),
             // REST services say it by the status.
-            (Self::Throttled, "guardduty" | "lambda" | "macie2" | "securityhub") => {
+            (Self::Throttled, "guardduty" | "lambda" | "macie2" | "monitoring" | "securityhub") => {
                 (429, "TooManyRequestsException")
             }
             (Self::Throttled, _) => (400, "ThrottlingException"),
             (Self::Denied, "ec2") => (403, "UnauthorizedOperation"),
             (Self::Denied, "s3" | "s3control") => (403, "AccessDenied"),
             (Self::Denied, query) if wire::is_query(query) => (403, "AccessDenied"),
-            (Self::Denied, "guardduty" | "lambda" | "macie2" | "securityhub") => {
+            (Self::Denied, "guardduty" | "lambda" | "macie2" | "monitoring" | "securityhub") => {
                 (403, "AccessDeniedException")
             }
             (Self::Denied, _) => (400, "AccessDeniedException"),
@@ -505,12 +505,9 @@ fn operation(request: &Request) -> String {
     if let Some(action) = request.form.get("Action") {
         return action.to_owned();
     }
-    match request.header("x-amz-target").and_then(|target| target.rsplit('.').next()) {
-        Some(operation) => operation.to_owned(),
-        None => {
-            let known = others::rest_operation(&request.service, request.method.as_str(), &request.path);
-            known.map_or_else(|| format!("{} {}", request.method, request.path), str::to_owned)
-        }
+    if let Some(operation) = request.header("x-amz-target").and_then(|target| target.rsplit('.').next()) { operation.to_owned() } else {
+        let known = others::rest_operation(&request.service, request.method.as_str(), &request.path);
+        known.map_or_else(|| format!("{} {}", request.method, request.path), str::to_owned)
     }
 }
 

@@ -44,9 +44,11 @@ const ROLE: &str = "redress-remediator";
 /// log, which has no ARN of its VPC's; to the settings of the
 /// account, or of its one detector in a Region; to the replication group of a cluster, whose name
 /// no finding has.
-const NOT_TOLD_APART: [&str; 11] = [
+const NOT_TOLD_APART: [&str; 13] = [
     "cognito.disable_user",
+    "ec2.block_public_snapshots",
     "ec2.close_default_group",
+    "ec2.encrypt_volumes_by_default",
     "ec2.log_vpc_traffic",
     "ec2.release_address",
     "ec2.restrict_ingress",
@@ -169,7 +171,10 @@ impl World {
         let memory = Arc::new(Memory::default());
         let mut rules = scenarios.rules(case);
         // Of the tags of these, ministack asks for leave on no resource at all, which a session policy never gives.
-        if ["cloudtrail.", "cognito."].iter().any(|service| scenarios.remediator.starts_with(service)) {
+        if ["cloudtrail.", "cognito.", "dynamodb."]
+            .iter()
+            .any(|service| scenarios.remediator.starts_with(service))
+        {
             rules.push_str("    exempt_by: [file]\n");
         }
         let engine = Engine {

@@ -1,6 +1,6 @@
 //! Trails.
 
-use aws_sdk_cloudtrail::types::Trail as Found;
+use aws_sdk_cloudtrail::types::{ResourceTag, Trail as Found};
 
 use crate::{
     Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, action::On,
@@ -66,7 +66,7 @@ impl Resource for Trail {
         loop {
             let request = aws.cloudtrail().list_tags().resource_id_list(&self.arn).set_next_token(token);
             let page = request.send().await?;
-            let tags = page.resource_tag_list().iter().flat_map(|resource| resource.tags_list());
+            let tags = page.resource_tag_list().iter().flat_map(ResourceTag::tags_list);
             found.extend(tags.map(|tag| (tag.key().to_owned(), tag.value().unwrap_or_default().to_owned())));
             token = page.next_token;
             if token.is_none() {

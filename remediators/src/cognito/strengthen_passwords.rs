@@ -294,7 +294,7 @@ mod tests {
             let planned = plan(&now, params, known);
             match to {
                 Some(to) => {
-                    assert!(matches!(&planned, Plan::Change(change) if change.to == to), "{planned:?}")
+                    assert!(matches!(&planned, Plan::Change(change) if change.to == to), "{planned:?}");
                 }
                 None => assert_eq!(planned, Plan::Compliant),
             }

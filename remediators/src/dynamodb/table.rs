@@ -48,18 +48,20 @@ impl Resource for Table {
 
     /// The ARN that the tags are asked for is one of the key's account and Region.
     async fn inspect(&self, aws: &Aws, tags: bool) -> Result<Facts> {
+        if !tags {
+            return Ok(Facts { tags: Some(Vec::new()) });
+        }
         let mut found = Vec::new();
         let mut token = None;
-        while tags {
+        loop {
             let request = aws.dynamodb().list_tags_of_resource().resource_arn(&self.arn);
             let page = request.set_next_token(token).send().await?;
             found.extend(page.tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)));
             token = page.next_token.filter(|token| !token.is_empty());
             if token.is_none() {
-                break;
+                return Ok(Facts { tags: Some(found) });
             }
         }
-        Ok(Facts { tags: Some(found) })
     }
 }
 

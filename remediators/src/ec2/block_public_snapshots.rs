@@ -2,7 +2,7 @@
 
 use aws_sdk_ec2::types::{ManagedBy, SnapshotBlockPublicAccessState as Block};
 
-use self::Sharing::{BlockAllSharing, BlockNewSharing, Unblocked};
+use self::Sharing::{AllBlocked, NewBlocked, Unblocked};
 use super::snapshot_sharing::SnapshotSharing;
 use crate::{prelude::*, remediator::Proposal};
 
@@ -21,8 +21,10 @@ pub(crate) struct PublicSharing {
 pub(crate) enum Sharing {
     Unblocked,
     /// What is public stays so.
-    BlockNewSharing,
-    BlockAllSharing,
+    #[serde(rename = "block_new_sharing")]
+    NewBlocked,
+    #[serde(rename = "block_all_sharing")]
+    AllBlocked,
 }
 
 impl Remediator for BlockPublicSnapshots {
@@ -49,8 +51,8 @@ impl Remediator for BlockPublicSnapshots {
     async fn observe(aws: &Aws, _: &SnapshotSharing) -> Result<PublicSharing> {
         let found = aws.ec2().get_snapshot_block_public_access_state().send().await?;
         let state = match found.state {
-            Some(Block::BlockAllSharing) => BlockAllSharing,
-            Some(Block::BlockNewSharing) => BlockNewSharing,
+            Some(Block::BlockAllSharing) => AllBlocked,
+            Some(Block::BlockNewSharing) => NewBlocked,
             Some(Block::Unblocked) => Unblocked,
             other => {
                 let state = other.as_ref().map_or("none", Block::as_str).escape_debug();
@@ -66,7 +68,7 @@ impl Remediator for BlockPublicSnapshots {
     fn plan(now: &PublicSharing, _: &Ask<'_, NoParams>) -> Plan<PublicSharing> {
         // `block-new-sharing` does not pass: "for all public sharing",
         // https://docs.aws.amazon.com/config/latest/developerguide/ebs-snapshot-block-public-access.html
-        if now.state == BlockAllSharing {
+        if now.state == AllBlocked {
             return Plan::Compliant;
         }
         // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_GetSnapshotBlockPublicAccessState.html
@@ -77,14 +79,14 @@ impl Remediator for BlockPublicSnapshots {
             );
         }
         let was = match now.state {
-            BlockNewSharing => "only new sharing is blocked so far: ",
+            NewBlocked => "only new sharing is blocked so far: ",
             _ => "",
         };
         let notes = vec![format!(
             "{was}snapshots that are public now are treated as private from now on, and would be public again \
              without the block"
         )];
-        let to = PublicSharing { state: BlockAllSharing, ..now.clone() };
+        let to = PublicSharing { state: AllBlocked, ..now.clone() };
         Plan::Change(Proposal { to, risk: Risk::Access, notes })
     }
 
@@ -94,8 +96,8 @@ impl Remediator for BlockPublicSnapshots {
                 aws.ec2().disable_snapshot_block_public_access().send().await?;
                 return Ok(());
             }
-            BlockNewSharing => Block::BlockNewSharing,
-            BlockAllSharing => Block::BlockAllSharing,
+            NewBlocked => Block::BlockNewSharing,
+            AllBlocked => Block::BlockAllSharing,
         };
         aws.ec2().enable_snapshot_block_public_access().state(block).send().await?;
         Ok(())
@@ -132,35 +134,33 @@ mod tests {
     fn only_a_block_of_all_sharing_passes() {
         let plan = |now: &PublicSharing| BlockPublicSnapshots::plan(now, &ask("EC2.182", &NoParams {}));
         for by_policy in [false, true] {
-            assert_eq!(plan(&state(BlockAllSharing, by_policy)), Plan::Compliant);
+            assert_eq!(plan(&state(AllBlocked, by_policy)), Plan::Compliant);
         }
-        for from in [Unblocked, BlockNewSharing] {
+        for from in [Unblocked, NewBlocked] {
             let Plan::Change(change) = plan(&state(from, false)) else { panic!("{from:?}") };
-            assert_eq!(change.to, state(BlockAllSharing, false));
-            assert_eq!(change.notes[0].contains("only new"), from == BlockNewSharing);
+            assert_eq!(change.to, state(AllBlocked, false));
+            assert_eq!(change.notes[0].contains("only new"), from == NewBlocked);
             assert!(matches!(plan(&state(from, true)), Plan::Refuse(why) if why.contains("policy")));
         }
     }
 
     #[test]
     fn goes_back_to_what_was() {
-        for from in [Unblocked, BlockNewSharing] {
-            let change = Change { from: state(from, false), to: state(BlockAllSharing, false) };
+        for from in [Unblocked, NewBlocked] {
+            let change = Change { from: state(from, false), to: state(AllBlocked, false) };
             let undo = |now: &PublicSharing| BlockPublicSnapshots::undo(&change, now);
             assert!(matches!(undo(&change.to), Undo::To { to, .. } if to == change.from));
             assert_eq!(undo(&change.from), Undo::Nothing);
-            let other = if from == Unblocked { BlockNewSharing } else { Unblocked };
+            let other = if from == Unblocked { NewBlocked } else { Unblocked };
             assert!(matches!(undo(&state(other, false)), Undo::Refuse(_)));
-            assert!(
-                matches!(undo(&state(BlockAllSharing, true)), Undo::Refuse(why) if why.contains("policy"))
-            );
+            assert!(matches!(undo(&state(AllBlocked, true)), Undo::Refuse(why) if why.contains("policy")));
         }
     }
 
     #[test]
     fn records_of_its_state_stay_readable() {
         let stored = r#"{"state":"block_new_sharing","by_policy":false}"#;
-        assert_eq!(serde_json::to_string(&state(BlockNewSharing, false)).unwrap(), stored);
+        assert_eq!(serde_json::to_string(&state(NewBlocked, false)).unwrap(), stored);
         let first: PublicSharing = serde_json::from_str(r#"{"state":"unblocked"}"#).unwrap();
         assert_eq!(first, state(Unblocked, false));
     }

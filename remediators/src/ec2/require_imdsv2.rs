@@ -95,10 +95,8 @@ impl Remediator for RequireImdsv2 {
     }
 
     async fn apply(aws: &Aws, at: &Instance, change: &Change<Metadata>) -> Result<()> {
-        let tokens = match change.to.tokens_required {
-            true => HttpTokensState::Required,
-            false => HttpTokensState::Optional,
-        };
+        let tokens =
+            if change.to.tokens_required { HttpTokensState::Required } else { HttpTokensState::Optional };
         // What a request does not name stays as it is.
         aws.ec2().modify_instance_metadata_options().instance_id(&at.id).http_tokens(tokens).send().await?;
         Ok(())

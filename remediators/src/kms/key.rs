@@ -55,18 +55,20 @@ impl Resource for Key {
 
     /// The ARN that the tags are asked for is one of the resource key's account and Region.
     async fn inspect(&self, aws: &Aws, tags: bool) -> Result<Facts> {
+        if !tags {
+            return Ok(Facts { tags: Some(Vec::new()) });
+        }
         let mut found = Vec::new();
         let mut marker = None;
-        while tags {
+        loop {
             let request = aws.kms().list_resource_tags().key_id(&self.arn);
             let page = request.set_marker(marker).send().await?;
             found.extend(page.tags.unwrap_or_default().into_iter().map(|tag| (tag.tag_key, tag.tag_value)));
             marker = page.next_marker.filter(|marker| page.truncated && !marker.is_empty());
             if marker.is_none() {
-                break;
+                return Ok(Facts { tags: Some(found) });
             }
         }
-        Ok(Facts { tags: Some(found) })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! What the controls forbid is written down from
 //! [their documentation](https://docs.aws.amazon.com/securityhub/latest/userguide/ec2-controls.html), as ports that the
-//! world may come in to: 0.0.0.0/0 or ::/0, by whatever rule.
+//! world may come in to: 0.0.0.0/0 or `::/0`, by whatever rule.
 
 use std::collections::{BTreeMap, BTreeSet};
 

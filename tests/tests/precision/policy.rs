@@ -157,7 +157,7 @@ fn space(layout: &mut impl Iterator<Item = u8>, out: &mut String) {
 fn lay(value: &Value, layout: &mut impl Iterator<Item = u8>, out: &mut String) {
     fn text(text: &str, layout: &mut impl Iterator<Item = u8>, out: &mut String) {
         out.push('"');
-        let escapes = layout.next().unwrap() % 4 == 0;
+        let escapes = layout.next().unwrap().is_multiple_of(4);
         for c in text.chars() {
             if escapes && !c.is_ascii_alphanumeric() {
                 let mut units = [0; 2];
@@ -304,7 +304,7 @@ fn applies(statement: &Value, access: &Access) -> bool {
             match operator.as_str() {
                 "Bool" | "BoolIfExists" => list(wanted)
                     .iter()
-                    .any(|one| **one == is || one.as_str().is_some_and(|one| one == is.to_string())),
+                    .any(|one| **one == is || one.as_str().is_some_and(|one| one == is)),
                 // The one range that is generated is where those inside are.
                 "IpAddress" => is == true,
                 // No request here has the tag.

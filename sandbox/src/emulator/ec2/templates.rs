@@ -83,18 +83,15 @@ fn data_xml(data: &Data) -> Xml {
 
 impl Network {
     fn template(&mut self, form: &Form) -> Result<(String, &mut Template), Refusal> {
-        let id = match form.get("LaunchTemplateId") {
-            Some(id) => id.to_owned(),
-            None => {
-                let name = required(form, "LaunchTemplateName")?;
-                let found = self.templates.iter().find(|(_, template)| template.name == name);
-                let missing = || {
-                    let message =
-                        format!("The specified launch template, with template name {name}, does not exist.");
-                    invalid("InvalidLaunchTemplateName.NotFoundException", message)
-                };
-                found.map(|(id, _)| id.clone()).ok_or_else(missing)?
-            }
+        let id = if let Some(id) = form.get("LaunchTemplateId") { id.to_owned() } else {
+            let name = required(form, "LaunchTemplateName")?;
+            let found = self.templates.iter().find(|(_, template)| template.name == name);
+            let missing = || {
+                let message =
+                    format!("The specified launch template, with template name {name}, does not exist.");
+                invalid("InvalidLaunchTemplateName.NotFoundException", message)
+            };
+            found.map(|(id, _)| id.clone()).ok_or_else(missing)?
         };
         match self.templates.get_mut(&id) {
             Some(template) => Ok((id, template)),
@@ -156,27 +153,24 @@ impl Network {
         let (id, template) = self.template(form)?;
         let token = form.get("ClientToken").map(ToOwned::to_owned);
         let known = token.as_ref().and_then(|token| template.tokens.get(token)).copied();
-        let number = match known {
-            Some(number) => number,
-            None => {
-                let mut data = match form.get("SourceVersion") {
-                    None => Data::new(),
-                    Some(source) => {
-                        let source = template.number(&id, source)?;
-                        template.versions.get(&source).map(|version| version.data.clone()).unwrap_or_default()
-                    }
-                };
-                data.retain(|member, _| {
-                    !member.ends_with(".Ebs.SnapshotId")
-                        && !given.keys().any(|given| parameter(given) == parameter(member))
-                });
-                data.extend(given);
-                let number = template.latest() + 1;
-                let description = form.get("VersionDescription").map(ToOwned::to_owned);
-                template.versions.insert(number, Version { description, data });
-                template.tokens.extend(token.map(|token| (token, number)));
-                number
-            }
+        let number = if let Some(number) = known { number } else {
+            let mut data = match form.get("SourceVersion") {
+                None => Data::new(),
+                Some(source) => {
+                    let source = template.number(&id, source)?;
+                    template.versions.get(&source).map(|version| version.data.clone()).unwrap_or_default()
+                }
+            };
+            data.retain(|member, _| {
+                !member.ends_with(".Ebs.SnapshotId")
+                    && !given.keys().any(|given| parameter(given) == parameter(member))
+            });
+            data.extend(given);
+            let number = template.latest() + 1;
+            let description = form.get("VersionDescription").map(ToOwned::to_owned);
+            template.versions.insert(number, Version { description, data });
+            template.tokens.extend(token.map(|token| (token, number)));
+            number
         };
         Ok(Xml::default().nested("launchTemplateVersion", &template.version_xml(&id, number)))
     }

@@ -61,7 +61,7 @@ async fn look_at_pool(at: &Place, arn: &str) -> Result<Value, Error> {
         "verified": format!("{:?}", pool.auto_verified_attributes()),
         "messages": format!("{:?}", pool.verification_message_template()),
         "mfa": format!("{:?}", pool.mfa_configuration()),
-        "users": format!("{:?}", pool.admin_create_user_config().map(|c| c.allow_admin_create_user_only())),
+        "users": format!("{:?}", pool.admin_create_user_config().map(aws_sdk_cognitoidentityprovider::types::AdminCreateUserConfigType::allow_admin_create_user_only)),
         "tags": format!("{:?}", pool.user_pool_tags()),
         "name": pool.name(),
     }))

@@ -15,5 +15,5 @@ pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
         Case::new("that can be recovered", "DynamoDB.2", |at| Box::pin(recoverable(at)), Compliant),
     ],
     look: |at, arn| Box::pin(look(at, arn)),
-    ministack: OnMinistack::Whole(&[]),
+    ministack: OnMinistack::Whole(&["dynamodb:ListTagsOfResource"]),
 };

@@ -20,5 +20,5 @@ pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
         Case::new("that is protected", "DynamoDB.6", |at| Box::pin(protected(at)), Compliant),
     ],
     look: |at, arn| Box::pin(look(at, arn)),
-    ministack: OnMinistack::Whole(&[]),
+    ministack: OnMinistack::Whole(&["dynamodb:ListTagsOfResource"]),
 };

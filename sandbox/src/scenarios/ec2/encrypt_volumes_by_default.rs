@@ -32,6 +32,6 @@ async fn look(at: &Place) -> Result<Value, Error> {
     let snapshots = at.ec2().get_snapshot_block_public_access_state().send().await?;
     Ok(json!({
         "encryption": encryption.ebs_encryption_by_default(),
-        "public snapshots": snapshots.state().map(|state| state.as_str()),
+        "public snapshots": snapshots.state().map(aws_sdk_ec2::types::SnapshotBlockPublicAccessState::as_str),
     }))
 }

@@ -63,15 +63,15 @@ async fn stopped(at: &Place) -> Result<String, Error> {
 
 async fn look(at: &Place, arn: &str) -> Result<Value, Error> {
     let found = at.ec2().describe_instances().instance_ids(id(arn)).send().await?;
-    let instances = found.reservations().iter().flat_map(|reservation| reservation.instances());
+    let instances = found.reservations().iter().flat_map(aws_sdk_ec2::types::Reservation::instances);
     let seen: Vec<Value> = instances
         .map(|instance| {
             let options = instance.metadata_options();
             let tags: Vec<_> = instance.tags().iter().map(|tag| (tag.key(), tag.value())).collect();
             json!({
-                "state": instance.state().and_then(|state| state.name()).map(|name| name.as_str()),
+                "state": instance.state().and_then(|state| state.name()).map(aws_sdk_ec2::types::InstanceStateName::as_str),
                 "tokens": options.and_then(|options| options.http_tokens()).map(HttpTokensState::as_str),
-                "hops": options.and_then(|options| options.http_put_response_hop_limit()),
+                "hops": options.and_then(aws_sdk_ec2::types::InstanceMetadataOptionsResponse::http_put_response_hop_limit),
                 "endpoint": format!("{:?}", options.and_then(|options| options.http_endpoint())),
                 "IPv6": format!("{:?}", options.and_then(|options| options.http_protocol_ipv6())),
                 "tags in metadata": format!("{:?}", options.and_then(|options| options.instance_metadata_tags())),

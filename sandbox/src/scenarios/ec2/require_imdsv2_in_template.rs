@@ -174,10 +174,10 @@ async fn look(at: &Place, arn: &str) -> Result<Value, Error> {
                 version.version_number(),
                 rest,
                 options.and_then(|options| options.http_tokens()).map(Tokens::as_str),
-                options.and_then(|options| options.http_put_response_hop_limit()),
-                options.and_then(|options| options.instance_metadata_tags()).map(|tags| tags.as_str()),
+                options.and_then(aws_sdk_ec2::types::LaunchTemplateInstanceMetadataOptions::http_put_response_hop_limit),
+                options.and_then(|options| options.instance_metadata_tags()).map(aws_sdk_ec2::types::LaunchTemplateInstanceMetadataTagsState::as_str),
             ])
         })
         .collect();
-    Ok(json!({ "default": default.and_then(|version| version.version_number()), "versions": versions }))
+    Ok(json!({ "default": default.and_then(aws_sdk_ec2::types::LaunchTemplateVersion::version_number), "versions": versions }))
 }

@@ -90,7 +90,7 @@ async fn with(at: &Place, wanted: &Wanted) -> Result<String, Error> {
 async fn look(at: &Place) -> Result<Value, Error> {
     match iam(at).get_account_password_policy().send().await {
         Ok(found) => Ok(found.password_policy().map(shown).unwrap_or_default()),
-        Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_entity_exception()) => {
+        Err(error) if error.as_service_error().is_some_and(aws_sdk_iam::operation::get_account_password_policy::GetAccountPasswordPolicyError::is_no_such_entity_exception) => {
             Ok(Value::Null)
         }
         Err(error) => Err(error.into()),
