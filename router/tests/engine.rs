@@ -9,6 +9,8 @@ mod access;
 mod activity;
 #[path = "engine/attacks.rs"]
 mod attacks;
+#[path = "engine/limits.rs"]
+mod limits;
 #[path = "engine/records.rs"]
 mod records;
 #[path = "engine/settling.rs"]

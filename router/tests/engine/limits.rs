@@ -1,0 +1,97 @@
+//! Where limits begin and end, to the second.
+
+use redress_router::{
+    audit::{Stage, Verb},
+    engine::Done,
+    guard::StopScope,
+    rules::Mode,
+    store::Op,
+};
+
+use crate::{
+    common::{RULES, World, clicked, reason, stage},
+    denied,
+};
+
+/// State items are read by other versions: their names are a format.
+#[test]
+fn stops_have_their_names() {
+    let names = [StopScope::All, StopScope::Rule("r".into()), StopScope::Account("123456789012".into())]
+        .map(|scope| scope.key());
+    assert_eq!(names, ["stop#all", "stop#rule#r", "stop#account#123456789012"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_as_high_as_asked_lowers_nothing() {
+    let mut world = World::new("not-lowered", &RULES.replace("automatic: apply", "on_request: plan"));
+    world.engine.settings.ceiling = Mode::Plan;
+    let done = world.clicked(Verb::Plan, "e-1").await;
+    assert_eq!((stage(&done), reason(&done).as_str()), (Stage::Planned, ""));
+}
+
+#[tokio::test(start_paused = true)]
+async fn counters_outlive_what_they_count() {
+    let world = World::new("counters", RULES);
+    assert_eq!(stage(&world.imported("e-1").await), Stage::Verified);
+    let done = world.store.done.lock().unwrap();
+    let mut counted: Vec<(String, i64)> = done
+        .iter()
+        .filter_map(|op| match op {
+            Op::Count { key, expires, .. } => {
+                let name: Vec<&str> = key.split('#').skip(1).take(3).collect();
+                Some((name.join("#"), expires.duration_since(world.now()).as_secs() / 60))
+            }
+            _ => None,
+        })
+        .collect();
+    counted.sort();
+    let hours = |name: &str, hours: i64| (name.to_owned(), hours * 60);
+    assert_eq!(
+        counted,
+        [
+            hours("account#123456789012#d", 48),
+            hours("account#123456789012#h", 2),
+            hours("rule#turn-on#d", 48),
+            hours("rule#turn-on#h", 2),
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_change_is_tried_again_after_a_day() {
+    let world = World::new("a-day", RULES);
+    world.thing(|thing| thing.writing_fails = Some(denied()));
+    assert_eq!(stage(&world.imported("e-1").await), Stage::Denied);
+    let tried = || world.stages().iter().filter(|stage| **stage == Stage::Intent).count();
+    world.pass_seconds(24 * 3600 - 1);
+    assert!(matches!(world.imported("e-2").await, Done::Repeat { .. }));
+    assert_eq!(tried(), 1);
+    world.pass_seconds(1);
+    assert!(matches!(world.imported("e-3").await, Done::Repeat { .. }));
+    assert_eq!(tried(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_fixes_in_more_than_a_day_are_no_alarm() {
+    for (hours, expected) in [(23, None), (22, Some("refixed"))] {
+        let world = World::new(&format!("refixed-{hours}"), RULES);
+        let mut alarm = None;
+        for (event, pass) in [("e-1", 1), ("e-2", hours), ("e-3", 0)] {
+            world.thing(|thing| thing.on = false);
+            let Done::Outcome(outcome) = world.imported(event).await else { panic!("no outcome") };
+            alarm = outcome.alarm;
+            world.pass(pass);
+        }
+        assert_eq!(alarm, expected);
+    }
+}
+
+/// Tags are read where they count, and nowhere else: whoever may not read them need not.
+#[tokio::test(start_paused = true)]
+async fn tags_that_do_not_count_are_not_read() {
+    let world = World::new("tags-unread", &format!("{RULES}    exempt_by: [file]\n"));
+    world.thing(|thing| thing.tags = vec![("unreadable".into(), String::new())]);
+    assert_eq!(stage(&world.imported("e-1").await), Stage::Verified);
+    let undo = world.request(Verb::Undo, clicked("e-2"), "e-2", world.finding("f-1"));
+    assert_eq!(stage(&world.one(undo).await), Stage::Undone);
+}
