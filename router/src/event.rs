@@ -939,6 +939,200 @@ mod tests {
         );
     }
 
+    /// A finding of the corpus with something else in it.
+    fn altered(name: &str, alter: impl FnOnce(&mut serde_json::Value)) -> Vec<u8> {
+        let mut event: serde_json::Value = serde_json::from_slice(&corpus("").remove(name).unwrap()).unwrap();
+        alter(&mut event["detail"]["findings"][0]);
+        event.to_string().into_bytes()
+    }
+
+    fn altered_finding(name: &str, alter: impl FnOnce(&mut serde_json::Value)) -> Finding {
+        match decode(&altered(name, alter)).unwrap().findings.remove(0) {
+            Decoded::Finding(finding) => *finding,
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+
+    /// One field that names another control than the rest is enough to believe none of them, and no glance drops the
+    /// event as another control's.
+    #[test]
+    fn every_field_that_names_a_control_must_agree() {
+        const CIS: &str = "standard-cis-1-2-ec2-6.json";
+        const OCSF: &str = "ocsf-s3-14.json";
+        type Alter = fn(&mut serde_json::Value);
+        let conflicts: [(&str, Alter); 9] = [
+            (CIS, |finding| finding["Compliance"]["SecurityControlId"] = "S3.14".into()),
+            (CIS, |finding| finding["GeneratorId"] = "security-control/S3.14".into()),
+            (CIS, |finding| {
+                finding["Id"] =
+                    "arn:aws:securityhub:eu-west-1:123456789012:security-control/S3.14/finding/1".into();
+            }),
+            (CIS, |finding| finding["ProductFields"]["ControlId"] = "S3.14".into()),
+            (CIS, |finding| finding["ProductFields"]["RuleId"] = "1.14".into()),
+            // A rule's number is one of the standard that the finding names, by either field.
+            (CIS, |finding| {
+                finding["GeneratorId"] = "security-control/EC2.6".into();
+                finding["ProductFields"]["RuleId"] = "1.14".into();
+            }),
+            (CIS, |finding| {
+                finding["GeneratorId"] = "security-control/EC2.6".into();
+                finding["ProductFields"]["StandardsArn"] =
+                    finding["ProductFields"]["StandardsGuideArn"].take();
+                finding["ProductFields"]["RuleId"] = "1.14".into();
+            }),
+            (OCSF, |finding| finding["compliance"]["control"] = "EC2.13".into()),
+            (OCSF, |finding| {
+                finding["finding_info"]["uid"] =
+                    "arn:aws:securityhub:eu-west-1:123456789012:security-control/EC2.13/finding/1".into();
+            }),
+        ];
+        for (number, (name, alter)) in conflicts.into_iter().enumerate() {
+            let bytes = altered(name, alter);
+            let lines = in_lines(&bytes);
+            assert!(lines[0].contains("control id `"), "{number}: {lines:?}");
+            assert_eq!(glance(&bytes, &|_| false), Glance::Keep, "{number}");
+        }
+    }
+
+    /// Of OCSF, only a compliance finding that names a control is one.
+    #[test]
+    fn a_class_or_a_control_alone_is_no_control_finding() {
+        for alter in
+            [(|finding| finding["class_uid"] = 2004.into()) as fn(&mut serde_json::Value), |finding| {
+                drop(finding["compliance"].as_object_mut().unwrap().remove("control"))
+            }]
+        {
+            let bytes = altered("ocsf-s3-14.json", alter);
+            assert!(in_lines(&bytes)[0].starts_with("ignored ("), "{:?}", in_lines(&bytes));
+            assert!(matches!(glance(&bytes, &|_| true), Glance::Drop(_)));
+        }
+    }
+
+    #[test]
+    fn a_glance_keeps_what_is_too_long_or_of_another_source() {
+        let bytes = altered("imported-passed.json", |finding| finding["Description"] = "".into());
+        let of_length = |length: usize| {
+            altered("imported-passed.json", |finding| {
+                finding["Description"] = "x".repeat(length - bytes.len()).into();
+            })
+        };
+        assert!(matches!(glance(&of_length(MAX_EVENT), &|_| true), Glance::Drop(_)));
+        assert_eq!(glance(&of_length(MAX_EVENT + 1), &|_| true), Glance::Keep);
+        assert_eq!(glance(&corpus("")["other-source.json"], &|_| false), Glance::Keep);
+    }
+
+    #[test]
+    fn what_stands_where_an_object_belongs_is_named() {
+        for (text, kind) in [
+            ("\"x\"", "a string"),
+            ("true", "a boolean"),
+            ("false", "a boolean"),
+            ("null", "null"),
+            ("1", "a number"),
+            ("[]", "an array"),
+        ] {
+            let invalid = decode(text.as_bytes()).unwrap_err().to_string();
+            assert!(invalid.contains(kind), "{text}: {invalid}");
+        }
+    }
+
+    #[test]
+    fn severities_are_words_or_numbers_on_a_scale() {
+        let asff = |severity: serde_json::Value| {
+            altered_finding("imported-s3-14.json", |finding| {
+                finding["Severity"] = severity;
+                finding.as_object_mut().unwrap().remove("FindingProviderFields");
+            })
+            .severity
+        };
+        for (score, label) in
+            [(90, "CRITICAL"), (89, "HIGH"), (70, "HIGH"), (40, "MEDIUM"), (1, "LOW"), (0, "INFORMATIONAL")]
+        {
+            assert_eq!(asff(serde_json::json!({ "Normalized": score })).as_deref(), Some(label));
+            assert_eq!(asff(serde_json::json!({ "Normalized": score.to_string() })).as_deref(), Some(label));
+        }
+        let ocsf = |severity: serde_json::Value, text: Option<&str>| {
+            altered_finding("ocsf-s3-14.json", |finding| {
+                finding["severity_id"] = severity;
+                finding["severity"] = text.into();
+            })
+            .severity
+        };
+        for (id, label) in
+            [(1, "INFORMATIONAL"), (2, "LOW"), (3, "MEDIUM"), (4, "HIGH"), (5, "CRITICAL"), (6, "CRITICAL")]
+        {
+            assert_eq!(ocsf(id.into(), None).as_deref(), Some(label));
+        }
+        // What is no word is none, since words are shown as they are.
+        let longest = "A".repeat(32);
+        for (text, known) in [
+            ("Rather_High", Some("RATHER_HIGH")),
+            (longest.as_str(), Some(longest.as_str())),
+            (&"A".repeat(33), None),
+            ("HIGH; x", None),
+            ("\u{1b}[31m", None),
+            ("", None),
+        ] {
+            assert_eq!(ocsf(99.into(), Some(text)).as_deref(), known, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_texts_numbers_and_truths() {
+        let of = |values: serde_json::Value| {
+            let finding = altered_finding("ocsf-s3-14.json", |finding| {
+                finding["compliance"]["control_parameters"] = values;
+            });
+            finding.control_parameters.unwrap()
+        };
+        let read = of(serde_json::json!([
+            { "name": "ports", "values": [80, "443"] },
+            { "name": "on", "values": true },
+            { "name": "days", "values": null, "value": 30 },
+            { "name": "none", "values": null },
+        ]));
+        assert_eq!(read["ports"], ["80", "443"]);
+        assert_eq!(read["on"], ["true"]);
+        assert_eq!(read["days"], ["30"]);
+        assert!(read["none"].is_empty());
+    }
+
+    #[test]
+    fn names_and_lists_have_a_longest_length() {
+        let prefix = "arn:aws:s3:::";
+        let long = |length: usize| {
+            in_lines(&altered("imported-s3-14.json", |finding| {
+                finding["Resources"][0]["Id"] =
+                    format!("{prefix}{}", "x".repeat(length - prefix.len())).into();
+            }))
+        };
+        assert!(long(2048)[0].ends_with("yes"), "{:?}", long(2048));
+        for length in [2049, 2100] {
+            assert!(long(length)[0].contains("of at most 2048"), "{:?}", long(length));
+        }
+        let many = |many: usize| {
+            in_lines(&altered("imported-s3-14.json", |finding| {
+                let one = finding["Resources"][0].clone();
+                finding["Resources"] = vec![one; many].into();
+            }))
+        };
+        assert!(many(32)[0].ends_with("yes"));
+        assert!(many(33)[0].contains("33 resources"));
+    }
+
+    #[test]
+    fn what_a_finding_leaves_out_is_read_elsewhere() {
+        let finding = altered_finding("imported-s3-14.json", |finding| {
+            finding.as_object_mut().unwrap().remove("Region");
+            finding["Resources"][0]["Region"] = "global".into();
+        });
+        assert_eq!(finding.region, "eu-west-1");
+        let finding = altered_finding("ocsf-s3-14.json", |finding| {
+            finding["metadata"].as_object_mut().unwrap().remove("uid");
+        });
+        assert_eq!(finding.metadata_uid, None);
+    }
+
     /// An input of many may be long, a finding in it may not.
     #[test]
     fn a_finding_is_as_long_as_an_event_at_most() {

@@ -747,11 +747,20 @@ impl Run<'_> {
             ),
             error: Some(error.kind),
         };
-        let Undo::To { to, notes } = self.remediator.undo(&whole, &after)? else {
-            let reason = "seen while it was being disabled; somebody has enabled it".to_owned();
-            let ending =
-                Ending { reason: Some(reason), after: Some(after), ..Ending::new(Stage::Skipped, calls) };
-            return Ok(self.conclude(ending).await);
+        let (to, notes) = match self.remediator.undo(&whole, &after)? {
+            Undo::To { to, notes } => (to, notes),
+            Undo::Nothing => {
+                let reason = "seen while it was being disabled; somebody has enabled it".to_owned();
+                let ending =
+                    Ending { reason: Some(reason), after: Some(after), ..Ending::new(Stage::Skipped, calls) };
+                return Ok(self.conclude(ending).await);
+            }
+            Undo::Refuse(why) => {
+                let reason = format!("seen while it was being disabled, and not enabled again: {why}");
+                let ending =
+                    Ending { reason: Some(reason), after: Some(after), ..Ending::new(Stage::Failed, calls) };
+                return Ok(self.conclude(ending).await);
+            }
         };
         let back = Change { from: after, to };
         self.goal = Goal::Undo(whole);

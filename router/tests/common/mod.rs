@@ -116,6 +116,9 @@ pub struct Params {
 /// What stands beside a thing that is not to be turned on.
 pub const REFUSED: u32 = 2000;
 
+/// What stands beside a user whom somebody has enabled, as far as the way back is concerned.
+pub const ENABLED: u32 = 2001;
+
 pub struct TurnOn;
 
 impl Remediator for TurnOn {
@@ -298,6 +301,15 @@ impl Remediator for Retire {
 
     async fn apply(aws: &Aws, at: &ThingAt, change: &Change<Switch>) -> Result<()> {
         <TurnOn as Remediator>::apply(aws, at, change).await
+    }
+
+    fn undo(change: &Change<Switch>, now: &Switch) -> Undo<Switch> {
+        match now.beside {
+            _ if now.on == change.from.on => Undo::Nothing,
+            ENABLED => Undo::Nothing,
+            REFUSED => Undo::Refuse("it is not to be turned on".to_owned()),
+            _ => Undo::To { to: Switch { on: change.from.on, ..now.clone() }, notes: vec![] },
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use redress_router::{
 use tokio::time::Instant;
 
 use crate::{
-    common::{REGISTRY, Seen, World, arn, clicked, finding_of, reason, stage},
+    common::{ENABLED, REFUSED, REGISTRY, Seen, World, arn, clicked, finding_of, reason, stage},
     denied,
 };
 
@@ -170,6 +170,29 @@ async fn who_was_enabled_by_somebody_meanwhile_is_left_so() {
     assert_eq!((stage(&done), reason(&done).as_str()), (Stage::Refused, "it is active"));
     assert_eq!(users.world.thing(|thing| thing.writes), 1);
     assert_eq!(users.world.check_chains().await, 0);
+}
+
+/// Where there is no way back, or no need of one, that is said.
+#[tokio::test(start_paused = true)]
+async fn who_cannot_or_need_not_be_enabled_is_said_so() {
+    for (beside, expected, why) in [
+        (ENABLED, Stage::Skipped, "seen while it was being disabled; somebody has enabled it"),
+        (
+            REFUSED,
+            Stage::Failed,
+            "seen while it was being disabled, and not enabled again: it is not to be turned on",
+        ),
+    ] {
+        let users = Users::new(&format!("no-way-{beside}"), Some(200));
+        users.world.thing(|thing| thing.beside = beside);
+        *users.seen.later.lock().unwrap() = Some((2, at(&users.world, 0)));
+        let done = users.ask(Verb::Fix, "e-1").await;
+        assert_eq!((stage(&done), reason(&done).as_str()), (expected, why));
+        let Done::Outcome(outcome) = done else { panic!("no outcome") };
+        assert_eq!(outcome.after.unwrap()["on"], false);
+        assert_eq!(users.world.thing(|thing| thing.writes), 1);
+        assert_eq!(users.world.check_chains().await, 0);
+    }
 }
 
 /// The window after the write is part of the time that a write needs.

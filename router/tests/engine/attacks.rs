@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::common::{RULES, World, arn, asff, clicked, stage};
 
-fn event(finding: Value) -> Value {
+fn event(finding: &Value) -> Value {
     json!({
         "version": "0",
         "id": "e-1",
@@ -86,7 +86,7 @@ async fn nothing_is_done_for_a_finding_that_is_not_what_it_says() {
         let world = World::new("attacked", RULES);
         let mut forged = finding();
         forge(&mut forged);
-        let done = at_both_doors(&world, event(forged).to_string().as_bytes()).await;
+        let done = at_both_doors(&world, event(&forged).to_string().as_bytes()).await;
         for done in &done {
             let harmless = match done {
                 Done::Outcome(outcome) => matches!(outcome.stage, Stage::Refused | Stage::Skipped),
@@ -98,7 +98,7 @@ async fn nothing_is_done_for_a_finding_that_is_not_what_it_says() {
         assert_eq!(world.thing(|thing| (thing.looks, thing.writes)), (0, 0), "{name}");
     }
     // And what is no JSON that everybody reads the same.
-    let good = event(finding()).to_string();
+    let good = event(&finding()).to_string();
     let twice = good.replacen("\"AwsAccountId\"", "\"AwsAccountId\":\"999999999999\",\"AwsAccountId\"", 1);
     let escaped =
         good.replacen("\"AwsAccountId\"", "\"Aws\\u0041ccountId\":\"999999999999\",\"AwsAccountId\"", 1);
@@ -106,7 +106,7 @@ async fn nothing_is_done_for_a_finding_that_is_not_what_it_says() {
     let at = good.find("Things").unwrap();
     invalid[at] = 0xff;
     let nested = good.replacen("\"d\"", &format!("{}{}", "[".repeat(100_000), "]".repeat(100_000)), 1);
-    let cut = good[..good.len() - 40].as_bytes().to_vec();
+    let cut = good.as_bytes()[..good.len() - 40].to_vec();
     for (name, bytes) in [
         ("key twice", twice.into_bytes()),
         ("key twice, escaped", escaped.into_bytes()),
@@ -135,7 +135,7 @@ async fn times_of_a_finding_decide_nothing() {
         for field in ["CreatedAt", "UpdatedAt", "FirstObservedAt", "LastObservedAt"] {
             finding[field] = json!(time);
         }
-        let done = at_both_doors(&world, event(finding).to_string().as_bytes()).await;
+        let done = at_both_doors(&world, event(&finding).to_string().as_bytes()).await;
         assert_eq!(stage(&done[0]), Stage::Verified, "{time}");
     }
 }
@@ -159,7 +159,7 @@ async fn text_of_a_finding_is_text_where_it_is_shown() {
         finding["Description"] = json!(text);
         finding["Note"] = json!({ "Text": "an earlier one", "UpdatedBy": text, "UpdatedAt": text });
         finding["Remediation"] = json!({ "Recommendation": { "Text": text, "Url": text } });
-        let done = at_both_doors(&world, event(finding.clone()).to_string().as_bytes()).await;
+        let done = at_both_doors(&world, event(&finding).to_string().as_bytes()).await;
         let Done::Outcome(fixed) = &done[0] else { panic!("{done:?}") };
         assert_eq!(fixed.stage, Stage::Verified);
         let note = report::update(fixed).unwrap().note;
