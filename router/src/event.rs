@@ -997,12 +997,9 @@ mod tests {
     /// Of OCSF, only a compliance finding that names a control is one.
     #[test]
     fn a_class_or_a_control_alone_is_no_control_finding() {
-        for alter in
-            [(|finding| finding["class_uid"] = 2004.into()) as fn(&mut serde_json::Value), |finding| {
-                drop(finding["compliance"].as_object_mut().unwrap().remove("control"))
-            }]
+        for (place, value) in [("/class_uid", 2004.into()), ("/compliance/control", serde_json::Value::Null)]
         {
-            let bytes = altered("ocsf-s3-14.json", alter);
+            let bytes = altered("ocsf-s3-14.json", |finding| *finding.pointer_mut(place).unwrap() = value);
             assert!(in_lines(&bytes)[0].starts_with("ignored ("), "{:?}", in_lines(&bytes));
             assert!(matches!(glance(&bytes, &|_| true), Glance::Drop(_)));
         }

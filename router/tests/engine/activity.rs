@@ -172,6 +172,22 @@ async fn who_was_enabled_by_somebody_meanwhile_is_left_so() {
     assert_eq!(users.world.check_chains().await, 0);
 }
 
+/// That somebody was on it has been told; what came of that is another thing to tell.
+#[tokio::test(start_paused = true)]
+async fn what_came_of_it_is_told_after_who_was_on_it() {
+    let users = Users::new("told-after", Some(200));
+    users.world.thing(|thing| thing.hangs_before = true);
+    assert!(tokio::time::timeout(Duration::from_secs(600), users.ask(Verb::Fix, "e-1")).await.is_err());
+    users.world.thing(|thing| thing.hangs_before = false);
+    assert!(reason(&users.ask(Verb::Fix, "e-2").await).ends_with("is on it"));
+    users.world.pass_seconds(600);
+    let looks = users.seen.looks.load(Ordering::SeqCst);
+    *users.seen.later.lock().unwrap() = Some((looks + 1, at(&users.world, 0)));
+    let done = users.world.engine.recover(Instant::now() + Duration::from_secs(60)).await.unwrap();
+    assert_eq!(stage(&done[0]), Stage::Skipped);
+    assert_eq!(reason(&done[0]), "seen while it was being disabled: enabled again");
+}
+
 /// Where there is no way back, or no need of one, that is said.
 #[tokio::test(start_paused = true)]
 async fn who_cannot_or_need_not_be_enabled_is_said_so() {

@@ -8,7 +8,7 @@ use redress_router::{
 };
 use serde_json::json;
 
-use crate::common::{RULES, World, arn, clicked, finding, reason, stage};
+use crate::common::{RULES, Trouble, World, arn, clicked, finding, reason, stage};
 
 /// Days until an item of this kind counts as gone; `None` where none was written or it never goes.
 fn kept(world: &World, kind: &str) -> Option<i64> {
@@ -165,4 +165,18 @@ async fn records_have_a_longest_length() {
         world.engine.handle(&world.request(Verb::Fix, clicked("c"), &event, world.finding("f-1"))).await;
     assert_eq!((stage(&done[0]), world.thing(|thing| thing.writes)), (Stage::Refused, 0));
     assert!(reason(&done[0]).contains("the intent can't be stored"), "{done:?}");
+}
+
+/// A rule's own fix lifts no hold: one that was placed while it was at work stays.
+#[tokio::test(start_paused = true)]
+async fn only_a_persons_fix_lifts_a_hold() {
+    let world = World::new("hold-stays", RULES);
+    assert_eq!(stage(&world.imported("e-1").await), Stage::Verified);
+    assert_eq!(stage(&world.clicked(Verb::Undo, "e-2").await), Stage::Undone);
+    let (key, hold) = world.store.scan("hold#").await.unwrap().remove(0);
+    world.pass(24 * 31);
+    // State, since, intent, stops, outcome.
+    world.store.then(5, Trouble::Puts(key, hold.body));
+    assert_eq!(stage(&world.imported("e-3").await), Stage::Verified);
+    assert_eq!(world.store.scan("hold#").await.unwrap().len(), 1);
 }
