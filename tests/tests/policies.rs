@@ -171,7 +171,7 @@ impl World {
         let memory = Arc::new(Memory::default());
         let mut rules = scenarios.rules(case);
         // Of the tags of these, ministack asks for leave on no resource at all, which a session policy never gives.
-        if ["cloudtrail.", "cognito.", "dynamodb."]
+        if ["cloudtrail.", "cognito.", "dynamodb.", "sns."]
             .iter()
             .any(|service| scenarios.remediator.starts_with(service))
         {

@@ -6,9 +6,9 @@ use crate::{
 
 /// A function, or a version or alias of one, which has a policy of its own.
 pub(crate) struct Function {
+    /// Its name, and where it is a version or an alias, a colon and which: calls take it so, and IAM compares it whole
+    /// (<https://docs.aws.amazon.com/lambda/latest/dg/lambda-api-permissions-ref.html>).
     pub(crate) name: String,
-    /// A version's number or an alias.
-    pub(crate) qualifier: Option<String>,
 }
 
 /// The function itself, whatever its version: tags are its alone.
@@ -59,14 +59,15 @@ impl Resource for Function {
         if key.region == "global" {
             return Err(Misplaced::new("a function is in a Region, and the key names none"));
         }
-        Ok(Self { name: name.to_owned(), qualifier: qualifier.map(str::to_owned) })
+        Ok(Self { name: key.id.clone() })
     }
 
     async fn inspect(&self, aws: &Aws, tags: bool) -> Result<Facts> {
-        let request = aws.lambda().get_function_configuration().function_name(&self.name);
-        let found = request.set_qualifier(self.qualifier.clone()).send().await?;
-        let arn = aws.key().fill(Self::KIND.arn);
-        if found.function_arn() != Some(arn.as_str()) {
+        let found = aws.lambda().get_function_configuration().function_name(&self.name).send().await?;
+        let whole = aws.key().fill(WHOLE);
+        // Of an alias it may be the ARN of the version behind it.
+        let rest = found.function_arn().and_then(|arn| arn.strip_prefix(&whole));
+        if !rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':')) {
             return Err(Error::new(
                 ErrorKind::Rejected,
                 format!("function `{}` is not in the finding's account and Region", self.name),
@@ -75,7 +76,7 @@ impl Resource for Function {
         if !tags {
             return Ok(Facts { tags: Some(Vec::new()) });
         }
-        let found = aws.lambda().list_tags().resource(aws.key().fill(WHOLE)).send().await?;
+        let found = aws.lambda().list_tags().resource(whole).send().await?;
         Ok(Facts { tags: Some(found.tags.unwrap_or_default().into_iter().collect()) })
     }
 }
@@ -113,8 +114,7 @@ mod tests {
         let key = Function::locate(&seen(&alias, None)).unwrap();
         assert_eq!(key.to_string(), "aws/123456789012/eu-west-1/AwsLambdaFunction/resize:live");
         assert_eq!((key.fill(Function::KIND.arn), key.fill(WHOLE)), (alias, ARN.to_owned()));
-        let function = Function::from_key(&key).unwrap();
-        assert_eq!((function.name.as_str(), function.qualifier.as_deref()), ("resize", Some("live")));
+        assert_eq!(Function::from_key(&key).unwrap().name, "resize:live");
     }
 
     #[test]

@@ -196,8 +196,8 @@ impl Remediator for RemovePublicStatements {
     type State = Access;
 
     async fn observe(aws: &Aws, at: &Function) -> Result<Access> {
-        let request = aws.lambda().get_policy().function_name(&at.name);
-        let found = match request.set_qualifier(at.qualifier.clone()).send().await.map_err(Error::from) {
+        let found = aws.lambda().get_policy().function_name(&at.name).send().await;
+        let found = match found.map_err(Error::from) {
             Ok(found) => found.policy,
             Err(error) if NO_POLICY.iter().any(|text| error.message.contains(text)) => None,
             Err(error) => return Err(error),
@@ -249,9 +249,8 @@ impl Remediator for RemovePublicStatements {
         let Change { from, to } = change;
         for statement in beyond(&from.statements, &to.statements) {
             let request = aws.lambda().remove_permission().function_name(&at.name);
-            let request = request.set_qualifier(at.qualifier.clone()).statement_id(sid(statement));
             // Gone already, where the answer to a first try was lost.
-            request.send().await.absent_if("ResourceNotFoundException")?;
+            request.statement_id(sid(statement)).send().await.absent_if("ResourceNotFoundException")?;
         }
         for statement in beyond(&to.statements, &from.statements) {
             let Some(permission) = Permission::of(statement, &to.function) else {
@@ -259,7 +258,6 @@ impl Remediator for RemovePublicStatements {
             };
             let request = aws.lambda().add_permission().function_name(&at.name);
             let request = request
-                .set_qualifier(at.qualifier.clone())
                 .statement_id(permission.sid)
                 .action(permission.action)
                 .principal(permission.principal)

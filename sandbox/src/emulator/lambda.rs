@@ -27,6 +27,7 @@ impl Functions {
         request: &Request,
         operation: &str,
     ) -> Response<Bytes> {
+        let request = &without_qualifier(request);
         match self.policy(others, request, operation).await {
             None if operation == "GetFunctionConfiguration" => configuration(others, request).await,
             None => others.pass(request).await,
@@ -92,6 +93,23 @@ impl Functions {
             (_, None) => missing(&format!("Statement {sid} is not found in resource policy.")),
         }
     }
+}
+
+/// A request whose path names a version or an alias, `name:alias`, with that as a parameter, as winterbaume takes it.
+fn without_qualifier(request: &Request) -> Request {
+    let mut asked = request.clone();
+    let parts: Vec<&str> = request.path.splitn(5, '/').collect();
+    if let ["", version, "functions", function, rest @ ..] = parts.as_slice()
+        && let Some((name, qualifier)) = percent_decode(function).split_once(':')
+        && name != "arn"
+    {
+        asked.path = format!("/{version}/functions/{name}");
+        for rest in rest {
+            asked.path = format!("{}/{rest}", asked.path);
+        }
+        asked.query = format!("Qualifier={qualifier}");
+    }
+    asked
 }
 
 /// What there is to say of a function, or of the version or alias that is asked for, by whose name its ARN ends.

@@ -42,5 +42,5 @@ pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
         ),
     ],
     look: |at, arn| Box::pin(look(at, arn)),
-    ministack: OnMinistack::Whole(&[]),
+    ministack: OnMinistack::No("it asks for leave on no repository"),
 };

@@ -91,7 +91,10 @@ fn lambda(at: &Place) -> Client {
 }
 
 async fn function(at: &Place, permissions: &[Permission]) -> Result<String, Error> {
-    let role = format!("arn:{}:iam::{}:role/worker", partition(&at.region), at.account);
+    let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+    let iam = aws_sdk_iam::Client::new(&at.config);
+    iam.create_role().role_name(&at.name).assume_role_policy_document(trust).send().await?;
+    let role = format!("arn:{}:iam::{}:role/{}", partition(&at.region), at.account, at.name);
     lambda(at)
         .create_function()
         .function_name(&at.name)
@@ -114,7 +117,8 @@ async fn alias(at: &Place) -> Result<String, Error> {
     let version = lambda(at).publish_version().function_name(&at.name).send().await?;
     let request = lambda(at).create_alias().function_name(&at.name).name("live");
     request.function_version(version.version.unwrap_or_default()).send().await?;
-    permit(at, Some("live"), &[PARTNER, EVERYBODY]).await?;
+    let everybody = Permission { sid: "everybody-live", ..EVERYBODY };
+    permit(at, Some("live"), &[PARTNER, everybody]).await?;
     Ok(format!("{arn}:live"))
 }
 

@@ -35,7 +35,7 @@ pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
         ),
     ],
     look: |at, arn| Box::pin(look(at, arn)),
-    ministack: OnMinistack::Whole(&[]),
+    ministack: OnMinistack::Whole(&["sns:ListTagsForResource"]),
 };
 
 /// Also not encrypted, which is another control's business.

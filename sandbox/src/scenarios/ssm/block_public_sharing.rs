@@ -19,7 +19,7 @@ pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
         Case::new("that is blocked", "SSM.7", |at| Box::pin(set(at, Some("Disable"))), Compliant),
     ],
     look: |at, _| Box::pin(look(at)),
-    ministack: OnMinistack::Whole(&[]),
+    ministack: OnMinistack::No("it asks for leave on no setting"),
 };
 
 async fn set(at: &Place, value: Option<&str>) -> Result<String, Error> {
