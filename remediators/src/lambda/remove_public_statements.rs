@@ -170,6 +170,18 @@ fn beyond<'a>(these: &'a [Value], others: &[Value]) -> Vec<&'a Value> {
     these.iter().filter(|one| !others.contains(one)).collect()
 }
 
+/// Passes over the error of a call that had done its work before, where the answer to a first try was lost: the
+/// statement is gone, or there, as it is to be.
+async fn settled(aws: &Aws, at: &Function, called: Result<()>, statement: &Value, there: bool) -> Result<()> {
+    let Err(error) = called else { return Ok(()) };
+    let code = if there { "ResourceConflictException" } else { "ResourceNotFoundException" };
+    if error.code.as_deref() != Some(code) {
+        return Err(error);
+    }
+    let now = RemovePublicStatements::observe(aws, at).await?;
+    if now.statements.contains(statement) == there { Ok(()) } else { Err(error) }
+}
+
 impl Remediator for RemovePublicStatements {
     const SPEC: Spec = Spec {
         name: "lambda.remove_public_statements",
@@ -249,8 +261,8 @@ impl Remediator for RemovePublicStatements {
         let Change { from, to } = change;
         for statement in beyond(&from.statements, &to.statements) {
             let request = aws.lambda().remove_permission().function_name(&at.name);
-            // Gone already, where the answer to a first try was lost.
-            request.statement_id(sid(statement)).send().await.absent_if("ResourceNotFoundException")?;
+            let called = request.statement_id(sid(statement)).send().await.map(drop);
+            settled(aws, at, called.map_err(Error::from), statement, false).await?;
         }
         for statement in beyond(&to.statements, &from.statements) {
             let Some(permission) = Permission::of(statement, &to.function) else {
@@ -267,8 +279,8 @@ impl Remediator for RemovePublicStatements {
                 .set_event_source_token(permission.token)
                 .set_function_url_auth_type(permission.url.as_deref().map(FunctionUrlAuthType::from))
                 .set_invoked_via_function_url(permission.by_url.then_some(true));
-            // There already, likewise.
-            request.send().await.absent_if("ResourceConflictException")?;
+            let called = request.send().await.map(drop);
+            settled(aws, at, called.map_err(Error::from), statement, true).await?;
         }
         Ok(())
     }
