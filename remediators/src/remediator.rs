@@ -1,6 +1,6 @@
 //! The contract of a remediator, and the form in which the engine holds one.
 
-use std::{collections::BTreeMap, fmt::Debug, future::Future, pin::Pin};
+use std::{collections::BTreeMap, fmt::Debug, future::Future, pin::Pin, str::FromStr};
 
 use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, schema_for};
@@ -210,6 +210,29 @@ pub struct Ask<'a, P> {
     pub seen: Option<&'a LastSeen>,
     /// Whether a person asked for this very finding.
     pub by_person: bool,
+}
+
+impl<P> Ask<'_, P> {
+    /// A parameter of the control that is one value; `None` where it is not known. Security Hub's names for them begin
+    /// with a small letter, Config's for the same ones mostly with a capital.
+    ///
+    /// # Errors
+    /// What it is, where that can't be read: unknown means no.
+    pub fn parameter<T: FromStr>(&self, name: &str) -> Result<Option<T>, String> {
+        let mut known = self.control_params.into_iter().flatten();
+        let Some((_, values)) = known.find(|(known, _)| known.eq_ignore_ascii_case(name)) else {
+            return Ok(None);
+        };
+        let read = match values.as_slice() {
+            [value] => value.trim().to_ascii_lowercase().parse().ok(),
+            _ => None,
+        };
+        let unreadable = || {
+            let shown: String = values.join(",").chars().take(32).collect();
+            format!("the control's parameter `{name}` is `{}`, which can't be read", shown.escape_debug())
+        };
+        read.map(Some).ok_or_else(unreadable)
+    }
 }
 
 /// The rule of a remediator that has nothing to set.
@@ -538,5 +561,24 @@ pub(crate) mod test {
     pub(crate) fn ask<'a, P>(control: &'a str, params: &'a P) -> Ask<'a, P> {
         let at = Timestamp::from_second(1_767_225_600).unwrap_or(Timestamp::UNIX_EPOCH);
         Ask { control, params, control_params: None, at, since: None, seen: None, by_person: false }
+    }
+    #[test]
+    fn a_parameter_is_read_or_refused_by_either_name() {
+        let known = |values: &[&str]| {
+            BTreeMap::from([("MinDays".to_owned(), values.iter().map(|value| (*value).to_owned()).collect())])
+        };
+        let read = |known: &BTreeMap<String, Vec<String>>| {
+            Ask { control_params: Some(known), ..ask("", &NoParams {}) }.parameter::<u16>("minDays")
+        };
+        assert_eq!(read(&known(&[" 7 "])), Ok(Some(7)));
+        assert_eq!(read(&BTreeMap::new()), Ok(None));
+        assert_eq!(ask("", &NoParams {}).parameter::<u16>("minDays"), Ok(None));
+        for odd in [&["-1"][..], &["7", "8"], &[], &["a\n"]] {
+            let why = read(&known(odd)).err().unwrap_or_default();
+            assert!(why.contains("`minDays` is") && !why.contains('\n'), "{odd:?}: {why}");
+        }
+        let on = BTreeMap::from([("on".to_owned(), vec!["True".to_owned()])]);
+        let on = Ask { control_params: Some(&on), ..ask("", &NoParams {}) };
+        assert_eq!(on.parameter::<bool>("on"), Ok(Some(true)));
     }
 }

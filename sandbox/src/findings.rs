@@ -19,6 +19,7 @@
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use redress_remediators::REGISTRY;
 use serde_json::{Map, Value, json};
 
 use crate::securityhub::controls::{BUILT_IN, BuiltIn};
@@ -616,11 +617,7 @@ impl ControlFinding {
 
     fn ocsf_resource(&self) -> Value {
         // OCSF names types as CloudFormation does, and resources as AWS Config does; the ARN is beside.
-        let resource_type = match self.resource_type.as_str() {
-            "AwsAccount" => "AWS::::Account".to_owned(),
-            "AwsEc2Eip" => "AWS::EC2::EIP".to_owned(),
-            other => cloudformation(other),
-        };
+        let resource_type = cloudformation(&self.resource_type);
         let id = self.resource_id.as_str();
         let uid = id.rsplit([':', '/']).next().unwrap_or(id);
         let global = self.resource_type.starts_with("AwsIam");
@@ -647,36 +644,9 @@ fn add(object: &mut Value, key: &str, value: Value) {
     }
 }
 
-/// The `CloudFormation` type of an ASFF type: `AwsEc2SecurityGroup` is `AWS::EC2::SecurityGroup`.
+/// The `CloudFormation` type of an ASFF type, by the remediators that work on it: `AwsEc2SecurityGroup` is
+/// `AWS::EC2::SecurityGroup`.
 fn cloudformation(asff: &str) -> String {
-    const SERVICES: [(&str, &str); 17] = [
-        ("CloudTrail", "CloudTrail"),
-        ("Cognito", "Cognito"),
-        ("DynamoDb", "DynamoDB"),
-        ("Ec2", "EC2"),
-        ("Ecr", "ECR"),
-        ("ElastiCache", "ElastiCache"),
-        ("Iam", "IAM"),
-        ("Kms", "KMS"),
-        ("Lambda", "Lambda"),
-        ("Logs", "Logs"),
-        ("Rds", "RDS"),
-        ("Redshift", "Redshift"),
-        ("S3", "S3"),
-        ("SecretsManager", "SecretsManager"),
-        ("Sns", "SNS"),
-        ("Sqs", "SQS"),
-        ("Ssm", "SSM"),
-    ];
-    let name = asff.strip_prefix("Aws").unwrap_or(asff);
-    let service = SERVICES.iter().find(|(prefix, _)| name.starts_with(prefix));
-    let of = |(prefix, service): &(&str, &str)| {
-        let kind = name.strip_prefix(prefix).unwrap_or_default();
-        match kind.strip_prefix("Db") {
-            Some(kind) => format!("AWS::{service}::DB{kind}"),
-            None if kind == "Vpc" => format!("AWS::{service}::VPC"),
-            None => format!("AWS::{service}::{kind}"),
-        }
-    };
-    service.map_or_else(|| "Other".to_owned(), of)
+    let kind = REGISTRY.iter().map(|remediator| remediator.kind()).find(|kind| kind.asff == asff);
+    kind.map_or("Other", |kind| kind.cfn).to_owned()
 }

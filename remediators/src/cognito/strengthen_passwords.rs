@@ -1,6 +1,6 @@
 //! Makes the password policy of a user pool as strict as it should be.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
@@ -33,7 +33,7 @@ pub(crate) enum Character {
 impl Character {
     const ALL: [Self; 4] = [Self::Lowercase, Self::Uppercase, Self::Numbers, Self::Symbols];
 
-    /// The member of the policy. The control's parameter is called the same, but for its first letter.
+    /// The member of the policy. The control's parameter is called the same.
     fn member(self) -> &'static str {
         match self {
             Self::Lowercase => "RequireLowercase",
@@ -204,24 +204,21 @@ struct Wanted {
 impl Wanted {
     /// AWS's defaults stand for what is not known: nothing becomes weaker by them.
     fn of(ask: &Ask<'_, Params>) -> Result<Self, String> {
-        let none = BTreeMap::new();
-        let known = ask.control_params.unwrap_or(&none);
         let Params { minimum_length, require, temporary_password_days } = ask.params;
-        let length = parameter(known, "minLength", 8)?.max(minimum_length.unwrap_or_default());
+        let length = ask.parameter("minLength")?.unwrap_or(8).max(minimum_length.unwrap_or_default());
         if length > LONGEST {
             return Err(format!(
                 "a password of {length} characters is asked for, and Cognito takes {LONGEST}"
             ));
         }
-        let allowed: u32 = parameter(known, "temporaryPasswordValidity", WEEK)?;
+        let allowed = ask.parameter("temporaryPasswordValidity")?.unwrap_or(WEEK);
         let temporary_days = allowed.min(temporary_password_days.unwrap_or(allowed));
         if temporary_days == 0 {
             return Err("a temporary password is to be valid for at least one day".to_owned());
         }
         let mut require = require.clone();
         for one in Character::ALL {
-            let name = one.member().replacen('R', "r", 1);
-            if parameter(known, &name, true)? {
+            if ask.parameter(one.member())?.unwrap_or(true) {
                 require.insert(one);
             }
         }
@@ -229,26 +226,11 @@ impl Wanted {
     }
 }
 
-/// A parameter of the control.
-fn parameter<T: std::str::FromStr>(
-    known: &BTreeMap<String, Vec<String>>,
-    name: &str,
-    default: T,
-) -> Result<T, String> {
-    let Some(values) = known.get(name) else { return Ok(default) };
-    let read = match values.as_slice() {
-        [value] => value.trim().to_ascii_lowercase().parse().ok(),
-        _ => None,
-    };
-    read.ok_or_else(|| {
-        let shown: String = values.join(",").chars().take(32).collect();
-        format!("the control's parameter `{name}` is `{}`, which can't be read", shown.escape_debug())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+    use std::collections::BTreeMap;
+
     use serde_json::json;
 
     use super::*;

@@ -92,8 +92,9 @@ impl Remediator for ExtendRetention {
     }
 
     fn plan(now: &Retention, ask: &Ask<'_, Params>) -> Plan<Retention> {
-        let asked = match minimum(ask) {
-            Ok(days) => days,
+        // AWS's default is enough where nothing is known: nothing is deleted by it.
+        let asked = match ask.parameter::<u16>("minRetentionTime") {
+            Ok(days) => days.map_or(DEFAULT, i32::from),
             Err(why) => return Plan::Refuse(why),
         };
         let Some(days) = now.days else { return Plan::Compliant };
@@ -143,25 +144,6 @@ impl Remediator for ExtendRetention {
     fn wants_control_params(_: &str, _: &Params) -> bool {
         true
     }
-}
-
-/// What the control asks for.
-fn minimum(ask: &Ask<'_, Params>) -> Result<i32, String> {
-    const NAME: &str = "minRetentionTime";
-    // Config's own name for it begins with a capital.
-    let named = |known: &std::collections::BTreeMap<String, Vec<String>>| {
-        known.iter().find(|(name, _)| name.eq_ignore_ascii_case(NAME)).map(|(_, value)| value.clone())
-    };
-    // AWS's default is enough where nothing is known: nothing is deleted by it.
-    let Some(values) = ask.control_params.and_then(named) else { return Ok(DEFAULT) };
-    match values.as_slice() {
-        [value] => value.trim().parse().ok().filter(|days| *days > 0),
-        _ => None,
-    }
-    .ok_or_else(|| {
-        let shown: String = values.join(",").chars().take(32).collect();
-        format!("the control's parameter `{NAME}` is `{}`, which is no number of days", shown.escape_debug())
-    })
 }
 
 #[cfg(test)]
@@ -216,7 +198,7 @@ mod tests {
         let refused = |plan, why: &str| matches!(plan, Plan::Refuse(said) if said.contains(why));
         assert!(refused(plan(&state(Some(7)), None, Some("4000")), "3653 at most"));
         assert!(refused(plan(&state(Some(7)), None, Some("many")), "`many`"));
-        assert!(refused(plan(&state(None), None, Some("-1")), "no number"));
+        assert!(refused(plan(&state(None), None, Some("-1")), "`-1`"));
         assert!(refused(plan(&Retention { delivery: true, ..state(Some(2)) }, None, None), "DELIVERY"));
     }
 

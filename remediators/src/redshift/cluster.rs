@@ -70,6 +70,41 @@ impl Cluster {
     }
 }
 
+/// Whether a cluster in this status can be changed: `None` if so, else the status that has to be ended first.
+/// <https://docs.aws.amazon.com/redshift/latest/mgmt/rs-mgmt-cluster-status.html>
+pub(super) fn unfit(status: &str) -> Result<Option<String>> {
+    match status {
+        "available" => Ok(None),
+        "available, prep-for-resize"
+        | "available, resize-cleanup"
+        | "cancelling-resize"
+        | "creating"
+        | "modifying"
+        | "pausing"
+        | "rebooting"
+        | "renaming"
+        | "resizing"
+        | "resuming"
+        | "rotating-keys"
+        | "updating-hsm" => {
+            let why = format!("the cluster is `{status}`, and can't be changed before that is over");
+            Err(Error::new(ErrorKind::Transient, why))
+        }
+        "deleting" | "final-snapshot" => {
+            Err(Error::new(ErrorKind::NotFound, format!("the cluster is `{status}`")))
+        }
+        other => Ok(Some(other.to_owned())),
+    }
+}
+
+/// Why a cluster in that status is refused.
+pub(super) fn refusal(status: &str) -> String {
+    format!(
+        "the cluster is `{}`: Redshift changes only what is available",
+        status.chars().take(64).collect::<String>().escape_debug()
+    )
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]

@@ -1,6 +1,6 @@
 //! Has Redshift upgrade a cluster to new versions by itself.
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, refusal, unfit};
 use crate::{prelude::*, remediator::Proposal};
 
 pub(crate) struct UpgradeVersions;
@@ -76,40 +76,6 @@ impl Remediator for UpgradeVersions {
             },
         }
     }
-}
-
-/// Whether a cluster in this status can be changed: `None` if so, else the status that has to be ended first.
-/// <https://docs.aws.amazon.com/redshift/latest/mgmt/rs-mgmt-cluster-status.html>
-fn unfit(status: &str) -> Result<Option<String>> {
-    match status {
-        "available" => Ok(None),
-        "available, prep-for-resize"
-        | "available, resize-cleanup"
-        | "cancelling-resize"
-        | "creating"
-        | "modifying"
-        | "pausing"
-        | "rebooting"
-        | "renaming"
-        | "resizing"
-        | "resuming"
-        | "rotating-keys"
-        | "updating-hsm" => {
-            let why = format!("the cluster is `{status}`, and can't be changed before that is over");
-            Err(Error::new(ErrorKind::Transient, why))
-        }
-        "deleting" | "final-snapshot" => {
-            Err(Error::new(ErrorKind::NotFound, format!("the cluster is `{status}`")))
-        }
-        other => Ok(Some(other.to_owned())),
-    }
-}
-
-fn refusal(status: &str) -> String {
-    format!(
-        "the cluster is `{}`: Redshift changes only what is available",
-        status.chars().take(64).collect::<String>().escape_debug()
-    )
 }
 
 #[cfg(test)]

@@ -81,6 +81,8 @@ pub const REGISTRY: &[&dyn Erased] = &[
     #[cfg(feature = "rds")]
     &crate::rds::upgrade_minor_versions::UpgradeMinorVersions,
     #[cfg(feature = "redshift")]
+    &crate::redshift::extend_snapshot_retention::ExtendSnapshotRetention,
+    #[cfg(feature = "redshift")]
     &crate::redshift::upgrade_versions::UpgradeVersions,
     #[cfg(feature = "s3")]
     &crate::s3::add_lifecycle_rule::AddLifecycleRule,

@@ -78,7 +78,11 @@ const KINDS: &[Kind] = &[
         describe: "DescribeClusters",
         status: "ClusterStatus",
         busy: "InvalidClusterState",
-        settings: &[("AllowVersionUpgrade", Some("true"))],
+        settings: &[
+            ("AllowVersionUpgrade", Some("true")),
+            ("AutomatedSnapshotRetentionPeriod", Some("1")),
+            ("ManualSnapshotRetentionPeriod", Some("-1")),
+        ],
         deferred: &[],
     },
     Kind {

@@ -42,6 +42,7 @@ pub const SCENARIOS: &[&Scenarios] = &[
     &super::rds::unshare_cluster_snapshot::SCENARIOS,
     &super::rds::unshare_snapshot::SCENARIOS,
     &super::rds::upgrade_minor_versions::SCENARIOS,
+    &super::redshift::extend_snapshot_retention::SCENARIOS,
     &super::redshift::upgrade_versions::SCENARIOS,
     &super::s3::add_lifecycle_rule::SCENARIOS,
     &super::s3::block_account_public_access::SCENARIOS,

@@ -34,7 +34,7 @@ pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
         .parameters(&[("minRetentionTime", &["4000"])]),
     ],
     look: |at, arn| Box::pin(look(at, arn)),
-    ministack: OnMinistack::Whole(&[]),
+    ministack: OnMinistack::No("it checks a log group's ARN without the end `:*` that AWS checks"),
 };
 
 const CONTROL: &str = "CloudWatch.16";

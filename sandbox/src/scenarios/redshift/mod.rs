@@ -1,3 +1,4 @@
 //! Redshift clusters.
 
+pub(super) mod extend_snapshot_retention;
 pub(super) mod upgrade_versions;
