@@ -329,9 +329,13 @@ mod tests {
                 | "AwsRdsDbSnapshot"
                 | "AwsRdsDbClusterSnapshot"
                 | "AwsRedshiftCluster"
-                | "AwsElastiCacheCacheCluster" => ("eu-west-1", kind.asff, "orders".to_owned()),
-                "AwsCloudTrailTrail" | "AwsDynamoDbTable" | "AwsLambdaFunction" | "AwsSnsTopic"
-                | "AwsSqsQueue" | "AwsSsmDocument" => ("eu-west-1", kind.asff, "orders".to_owned()),
+                | "AwsElastiCacheCacheCluster"
+                | "AwsCloudTrailTrail"
+                | "AwsDynamoDbTable"
+                | "AwsLambdaFunction"
+                | "AwsSnsTopic"
+                | "AwsSqsQueue"
+                | "AwsSsmDocument" => ("eu-west-1", kind.asff, "orders".to_owned()),
                 "AwsCognitoUserPool" => ("eu-west-1", kind.asff, "eu-west-1_AbCdEfGhI".to_owned()),
                 "AwsEc2NetworkAcl" => ("eu-west-1", kind.asff, "acl-0123456789abcdef0".to_owned()),
                 "AwsEc2Subnet" => ("eu-west-1", kind.asff, "subnet-0123456789abcdef0".to_owned()),
@@ -344,8 +348,9 @@ mod tests {
                 "AwsSecretsManagerSecret" => ("eu-west-1", kind.asff, "orders-AbCdEf".to_owned()),
                 "AwsEc2Instance" => ("eu-west-1", kind.asff, "i-0123456789abcdef0".to_owned()),
                 "AwsEc2LaunchTemplate" => ("eu-west-1", kind.asff, "lt-0123456789abcdef0".to_owned()),
-                "AwsEc2SnapshotBlockPublicAccess" => ("eu-west-1", kind.asff, "123456789012".to_owned()),
-                "AwsAccount" => ("eu-west-1", kind.asff, "123456789012".to_owned()),
+                "AwsEc2SnapshotBlockPublicAccess" | "AwsAccount" => {
+                    ("eu-west-1", kind.asff, "123456789012".to_owned())
+                }
                 "Other" => ("eu-west-1", "CognitoUser", format!("eu-west-1_AbCdEfGhI/{sub}")),
                 other => unreachable!("a new kind of resource: {other}"),
             };

@@ -269,7 +269,10 @@ mod tests {
     use super::*;
 
     fn allow(principal: Value, condition: Value) -> Value {
-        json!({ "Sid": "a", "Effect": "Allow", "Principal": principal, "Action": "sqs:*", "Condition": condition })
+        let mut made = json!({ "Sid": "a", "Effect": "Allow", "Action": "sqs:*" });
+        made["Principal"] = principal;
+        made["Condition"] = condition;
+        made
     }
 
     fn on(operator: &str, key: &str, value: Value) -> Value {
@@ -412,7 +415,7 @@ mod tests {
         let new = r#"{"Sid":"new","Effect":"Deny","Principal":"*","Action":"sqs:*"}"#;
         assert_eq!(
             reached(back(&from, Some(&left), Some(&policy(&[NAMED, new])))),
-            policy(&[NAMED, OPEN.trim(), new]).text().replace(&format!("{OPEN} ,"), &format!("{OPEN} ,"))
+            policy(&[NAMED, OPEN.trim(), new]).text()
         );
         let gone = reached(back(&from, Some(&left), None));
         assert_eq!(Policy::read(gone), policy(&[OPEN]));

@@ -373,7 +373,7 @@ impl Emulator {
             let partition = crate::securityhub::partition(&region);
             principal.arn = format!("arn:{partition}:iam::{}:root", principal.account);
         }
-        let form = if wire::is_query(service) { Form::parse(&body) } else { Default::default() };
+        let form = if wire::is_query(service) { Form::parse(&body) } else { Form::default() };
         Request {
             service: service.to_owned(),
             region,
@@ -505,7 +505,9 @@ fn operation(request: &Request) -> String {
     if let Some(action) = request.form.get("Action") {
         return action.to_owned();
     }
-    if let Some(operation) = request.header("x-amz-target").and_then(|target| target.rsplit('.').next()) { operation.to_owned() } else {
+    if let Some(operation) = request.header("x-amz-target").and_then(|target| target.rsplit('.').next()) {
+        operation.to_owned()
+    } else {
         let known = others::rest_operation(&request.service, request.method.as_str(), &request.path);
         known.map_or_else(|| format!("{} {}", request.method, request.path), str::to_owned)
     }

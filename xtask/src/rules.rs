@@ -35,7 +35,7 @@ rules:
             .map(|(name, _)| format!("`{name}`"))
             .collect();
         if !params.is_empty() {
-            about += &format!(" `params` may say {}.", params.join(", "));
+            about.extend([" `params` may say ", &params.join(", "), "."]);
         }
         if spec.risk == Risk::Loss {
             about +=
@@ -61,11 +61,11 @@ fn comment(text: &mut String, about: &str) {
     let mut line = String::new();
     for word in about.split_whitespace() {
         if !line.is_empty() && line.len() + word.len() >= WIDTH {
-            text.push_str(&format!("  #{line}\n"));
+            text.extend(["  #", &line, "\n"]);
             line.clear();
         }
         line.push(' ');
         line.push_str(word);
     }
-    text.push_str(&format!("  #{line}\n"));
+    text.extend(["  #", &line, "\n"]);
 }

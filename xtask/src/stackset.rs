@@ -57,10 +57,14 @@ pub fn template() -> Value {
             });
             conditions[&name] = json!({ "Fn::Equals": [{ "Ref": name }, "yes"] });
             any.push(json!({ "Condition": name }));
-            statements.extend(
-                by_access(*remediator)
-                    .map(|statement| json!({ "Fn::If": [name, statement, { "Ref": "AWS::NoValue" }] })),
-            );
+            // A policy of one remediator is there on its condition already.
+            let alone = chunk.len() == 1;
+            statements.extend(by_access(*remediator).map(|statement| {
+                if alone {
+                    return statement;
+                }
+                json!({ "Fn::If": [name, statement, { "Ref": "AWS::NoValue" }] })
+            }));
         }
         let chosen = format!("Any{number:02}");
         // CloudFormation takes two conditions or more.

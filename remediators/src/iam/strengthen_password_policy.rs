@@ -408,9 +408,9 @@ mod tests {
         all.iter().map(|(name, value)| ((*name).to_owned(), vec![(*value).to_owned()])).collect()
     }
 
-    fn plan_with(now: &State, control: &str, params: &Params, set: &[(&str, &str)]) -> Plan<State> {
+    fn plan_with(now: &State, control: &str, params: Params, set: &[(&str, &str)]) -> Plan<State> {
         let set = known(set);
-        let ask = Ask { control_params: Some(&set), ..ask(control, params) };
+        let ask = Ask { control_params: Some(&set), ..ask(control, &params) };
         let plan = StrengthenPasswordPolicy::plan(now, &ask);
         if let Plan::Change(change) = &plan {
             assert_eq!(StrengthenPasswordPolicy::plan(&change.to, &ask), Plan::Compliant, "{control}");
@@ -420,7 +420,7 @@ mod tests {
     }
 
     fn plan(now: &State, control: &str) -> Plan<State> {
-        plan_with(now, control, &Params::default(), &[])
+        plan_with(now, control, Params::default(), &[])
     }
 
     fn made(plan: Plan<State>) -> Policy {
@@ -484,7 +484,7 @@ mod tests {
             ("PasswordReusePrevention", "12"),
             ("MaxPasswordAge", "60"),
         ];
-        let new = made(plan_with(&state(WEAK), "IAM.7", &Params::default(), &set));
+        let new = made(plan_with(&state(WEAK), "IAM.7", Params::default(), &set));
         let expected = Policy {
             minimum_length: 12,
             uppercase: true,
@@ -496,7 +496,7 @@ mod tests {
         };
         assert_eq!(new, expected);
         // The other controls have none.
-        let new = made(plan_with(&state(WEAK), "IAM.15", &Params::default(), &set));
+        let new = made(plan_with(&state(WEAK), "IAM.15", Params::default(), &set));
         assert_eq!(new, Policy { minimum_length: 14, ..WEAK });
         for one in [
             ("RequireSymbols", "maybe"),
@@ -506,7 +506,7 @@ mod tests {
             ("MaxPasswordAge", "-1"),
             ("Something", "1"),
         ] {
-            let refused = plan_with(&state(WEAK), "IAM.7", &Params::default(), &[one]);
+            let refused = plan_with(&state(WEAK), "IAM.7", Params::default(), &[one]);
             assert!(matches!(refused, Plan::Refuse(why) if why.contains(one.0)), "{one:?}");
         }
     }
@@ -520,7 +520,7 @@ mod tests {
                     matches!(plan(&hard, control), Plan::Refuse(why) if why.contains("lock_out")),
                     "{control}"
                 );
-                let said = plan_with(&hard, control, &Params { lock_out: true }, &[]);
+                let said = plan_with(&hard, control, Params { lock_out: true }, &[]);
                 let new = made(said);
                 assert_eq!((new.hard_expiry, new.max_age), (true, Some(90)));
             }

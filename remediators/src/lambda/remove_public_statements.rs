@@ -323,9 +323,9 @@ mod tests {
     const ARN: &str = "arn:aws:lambda:eu-west-1:123456789012:function:resize";
 
     fn statement(sid: &str, principal: Value, condition: Value) -> Value {
-        let mut made = json!({
-            "Sid": sid, "Effect": "Allow", "Principal": principal, "Action": "lambda:InvokeFunction", "Resource": ARN,
-        });
+        let mut made =
+            json!({ "Sid": sid, "Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": ARN });
+        made["Principal"] = principal;
         if condition != json!({}) {
             made["Condition"] = condition;
         }
@@ -368,7 +368,7 @@ mod tests {
             statement("all", json!("*"), json!({})),
             statement("s3-all", s3(json!({}))["Principal"].clone(), json!({})),
         ] {
-            let now = state(&[&kept[..], &[public.clone()]].concat());
+            let now = state(&[&kept[..], std::slice::from_ref(&public)].concat());
             let Plan::Change(change) = plan(&now, false) else { panic!("{public}") };
             assert_eq!((&change.to, change.risk), (&state(&kept), Risk::Access));
             assert_eq!(change.notes.len(), 1, "{:?}", change.notes);
@@ -384,7 +384,7 @@ mod tests {
     #[test]
     fn what_may_be_meant_is_refused() {
         let refused = |statement: Value, reason: &str| {
-            let plan = plan(&state(&[statement.clone()]), false);
+            let plan = plan(&state(std::slice::from_ref(&statement)), false);
             assert!(matches!(&plan, Plan::Refuse(why) if why.contains(reason)), "{statement}: {plan:?}");
         };
         refused(url(), "`function_urls`");
@@ -408,14 +408,14 @@ mod tests {
         assert!(change.notes.iter().any(|note| note.contains("no way to add statement `odd`")));
         let change = Change { from: now, to: change.to };
         let Undo::To { to, notes } = RemovePublicStatements::undo(&change, &change.to) else { panic!() };
-        assert_eq!((to, notes.len()), (state(&[all.clone()]), 1));
+        assert_eq!((to, notes.len()), (state(std::slice::from_ref(&all)), 1));
         assert!(matches!(RemovePublicStatements::undo(&change, &state(&[all])), Undo::Refuse(_)));
     }
 
     #[test]
     fn undo_leaves_what_others_made() {
         let all = statement("all", json!("*"), json!({}));
-        let change = Change { from: state(&[all.clone()]), to: state(&[]) };
+        let change = Change { from: state(std::slice::from_ref(&all)), to: state(&[]) };
         let undo = |now: &[Value]| RemovePublicStatements::undo(&change, &state(now));
         let both = [all.clone(), s3(account())];
         assert!(matches!(undo(&[s3(account())]), Undo::To { to, .. } if to == state(&both)));

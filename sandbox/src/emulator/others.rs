@@ -88,7 +88,7 @@ impl Others {
         let version = request.form.get("Version").unwrap_or_default();
         let mut body = format!("Action={operation}&Version={version}");
         for (field, value) in fields {
-            body += &format!("&{field}={value}");
+            body.extend(["&", field, "=", value]);
         }
         self.pass(&Request { body: body.into(), ..request.clone() }).await
     }

@@ -124,12 +124,15 @@ struct Settings {
 /// Service, Region, entity and name.
 type Name = (String, String, &'static str, String);
 
+/// Region, the operation's resource and name.
+type Snapshot = (String, &'static str, String);
+
 /// What is kept of one account.
 #[derive(Default)]
 pub(super) struct Databases {
     settings: Mutex<HashMap<Name, Settings>>,
-    /// Who may restore a snapshot, by Region, operation's resource and name.
-    restore: Mutex<HashMap<(String, &'static str, String), BTreeSet<String>>>,
+    /// Who may restore a snapshot.
+    restore: Mutex<HashMap<Snapshot, BTreeSet<String>>>,
 }
 
 impl Databases {

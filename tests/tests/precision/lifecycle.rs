@@ -47,7 +47,7 @@ fn rule(number: usize) -> impl Strategy<Value = Rule> {
                 1 => format!("<Filter>{space}<Prefix>{odd}</Prefix></Filter>"),
                 _ => "<Filter/>".to_owned(),
             };
-            let moved: String = moves
+            let moved: Vec<String> = moves
                 .iter()
                 .map(|(days, class)| {
                     format!("<Transition>{space}<Days>{days}</Days><StorageClass>{class}</StorageClass></Transition>")
@@ -62,7 +62,7 @@ fn rule(number: usize) -> impl Strategy<Value = Rule> {
                 format!("<ID>{id}</ID>"),
                 format!("<Status>{status}</Status>"),
                 filter,
-                moved,
+                moved.concat(),
                 expiry.unwrap_or_default(),
                 format!("{unknown}{abort}"),
             ];

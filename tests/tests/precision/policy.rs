@@ -5,6 +5,8 @@
 //! So the property is about requests: whoever asks for whatever over plain HTTP is denied, and what becomes of a request
 //! over TLS is what became of it before.
 
+use std::fmt::Write as _;
+
 use proptest::{prelude::*, test_runner::TestCaseResult};
 use redress_router::audit::{Stage, Verb};
 use serde_json::{Map, Value, json};
@@ -162,7 +164,8 @@ fn lay(value: &Value, layout: &mut impl Iterator<Item = u8>, out: &mut String) {
             if escapes && !c.is_ascii_alphanumeric() {
                 let mut units = [0; 2];
                 for unit in c.encode_utf16(&mut units) {
-                    out.push_str(&format!("\\u{unit:04x}"));
+                    // Writing to a string can't fail.
+                    let _ = write!(out, "\\u{unit:04x}");
                 }
             } else if matches!(c, '"' | '\\') {
                 out.extend(['\\', c]);
@@ -302,9 +305,10 @@ fn applies(statement: &Value, access: &Access) -> bool {
                 _ => Value::Null,
             };
             match operator.as_str() {
-                "Bool" | "BoolIfExists" => list(wanted)
-                    .iter()
-                    .any(|one| **one == is || one.as_str().is_some_and(|one| one == is)),
+                "Bool" | "BoolIfExists" => {
+                    let spelt = is.to_string();
+                    list(wanted).iter().any(|one| **one == is || one.as_str() == Some(spelt.as_str()))
+                }
                 // The one range that is generated is where those inside are.
                 "IpAddress" => is == true,
                 // No request here has the tag.

@@ -62,16 +62,16 @@ impl Compute {
 }
 
 impl Network {
-    pub(super) fn default_encryption(&mut self, set: Option<bool>) -> Answer {
+    pub(super) fn default_encryption(&mut self, set: Option<bool>) -> Xml {
         if let Some(enabled) = set {
             self.compute.encrypts_by_default = enabled;
         }
-        Ok(Xml::default().text("ebsEncryptionByDefault", self.compute.encrypts_by_default))
+        Xml::default().text("ebsEncryptionByDefault", self.compute.encrypts_by_default)
     }
 
-    pub(super) fn snapshot_block(&self) -> Answer {
+    pub(super) fn snapshot_block(&self) -> Xml {
         let state = self.compute.snapshot_block.as_deref().unwrap_or("unblocked");
-        Ok(Xml::default().text("state", state).text("managedBy", "account"))
+        Xml::default().text("state", state).text("managedBy", "account")
     }
 
     pub(super) fn block_public_snapshots(&mut self, state: Option<&str>) -> Answer {
@@ -105,7 +105,7 @@ impl Network {
         for _ in 0..count {
             let id = format!("i-{}", short_id());
             let instance = instance()?;
-            made.push(self.instance_xml(&id, &instance));
+            made.push(Self::instance_xml(&id, &instance));
             self.compute.instances.insert(id, instance);
         }
         Ok(Xml::default()
@@ -114,7 +114,7 @@ impl Network {
             .items("instancesSet", made))
     }
 
-    fn instance_xml(&self, id: &str, instance: &Instance) -> Xml {
+    fn instance_xml(id: &str, instance: &Instance) -> Xml {
         let state = Xml::default().text("code", code(instance.state)).text("name", instance.state);
         let xml = Xml::default()
             .text("instanceId", id)
@@ -143,7 +143,7 @@ impl Network {
                 Xml::default()
                     .text("reservationId", id.replacen('i', "r", 1))
                     .text("ownerId", &self.account)
-                    .items("instancesSet", [self.instance_xml(id, instance)])
+                    .items("instancesSet", [Self::instance_xml(id, instance)])
             })
             .collect();
         for id in seen {

@@ -138,12 +138,12 @@ pub(super) fn perform(network: &mut Network, operation: &str, form: &Form) -> Op
         "CreateNetworkAclEntry" => put_entry(network, form, false),
         "ReplaceNetworkAclEntry" => put_entry(network, form, true),
         "DeleteNetworkAclEntry" => delete_entry(network, form),
-        "CreateTransitGateway" => create_gateway(network, form),
+        "CreateTransitGateway" => Ok(create_gateway(network, form)),
         "DescribeTransitGateways" => describe_gateways(network, form),
         "ModifyTransitGateway" => modify_gateway(network, form),
         "CreateFlowLogs" => create_flow_logs(network, form),
         "DescribeFlowLogs" => describe_flow_logs(network, form),
-        "DeleteFlowLogs" => delete_flow_logs(network, form),
+        "DeleteFlowLogs" => Ok(delete_flow_logs(network, form)),
         _ => return None,
     })
 }
@@ -427,7 +427,7 @@ fn no_entry(number: u32) -> Refusal {
     invalid("InvalidNetworkAclEntry.NotFound", message)
 }
 
-fn create_gateway(network: &mut Network, form: &Form) -> Answer {
+fn create_gateway(network: &mut Network, form: &Form) -> Xml {
     let options = OPTIONS
         .iter()
         .map(|(name, answer, otherwise)| {
@@ -443,7 +443,7 @@ fn create_gateway(network: &mut Network, form: &Form) -> Answer {
     };
     let xml = gateway_xml(network, &id, &gateway);
     network.lan.gateways.insert(id, gateway);
-    Ok(Xml::default().nested("transitGateway", &xml))
+    Xml::default().nested("transitGateway", &xml)
 }
 
 fn gateway_xml(network: &Network, id: &str, gateway: &Gateway) -> Xml {
@@ -586,7 +586,7 @@ fn describe_flow_logs(network: &Network, form: &Form) -> Answer {
 }
 
 /// A flow log that is not there is told beside those that are deleted, and is no error of the call.
-fn delete_flow_logs(network: &mut Network, form: &Form) -> Answer {
+fn delete_flow_logs(network: &mut Network, form: &Form) -> Xml {
     let mut missing = Vec::new();
     for id in form.list("FlowLogId") {
         if network.lan.flow_logs.remove(id).is_none() {
@@ -596,5 +596,5 @@ fn delete_flow_logs(network: &mut Network, form: &Form) -> Answer {
             missing.push(Xml::default().text("resourceId", id).nested("error", &error));
         }
     }
-    Ok(Xml::default().items("unsuccessful", missing))
+    Xml::default().items("unsuccessful", missing)
 }

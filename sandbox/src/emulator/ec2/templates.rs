@@ -50,7 +50,9 @@ fn data_of(form: &Form) -> Result<Data, Refusal> {
 fn data_xml(data: &Data) -> Xml {
     let get = |name: &str| data.get(name);
     let numbered = |format: &dyn Fn(usize) -> String| -> Vec<usize> {
-        (1..).take_while(|number| data.keys().any(|member| member.starts_with(&format(*number)))).collect()
+        (1..=data.len())
+            .take_while(|number| data.keys().any(|member| member.starts_with(&format(*number))))
+            .collect()
     };
     let devices = numbered(&|number| format!("BlockDeviceMapping.{number}.")).into_iter().map(|number| {
         let of = |name: &str| data.get(&format!("BlockDeviceMapping.{number}.{name}"));
@@ -83,7 +85,9 @@ fn data_xml(data: &Data) -> Xml {
 
 impl Network {
     fn template(&mut self, form: &Form) -> Result<(String, &mut Template), Refusal> {
-        let id = if let Some(id) = form.get("LaunchTemplateId") { id.to_owned() } else {
+        let id = if let Some(id) = form.get("LaunchTemplateId") {
+            id.to_owned()
+        } else {
             let name = required(form, "LaunchTemplateName")?;
             let found = self.templates.iter().find(|(_, template)| template.name == name);
             let missing = || {
@@ -153,7 +157,9 @@ impl Network {
         let (id, template) = self.template(form)?;
         let token = form.get("ClientToken").map(ToOwned::to_owned);
         let known = token.as_ref().and_then(|token| template.tokens.get(token)).copied();
-        let number = if let Some(number) = known { number } else {
+        let number = if let Some(number) = known {
+            number
+        } else {
             let mut data = match form.get("SourceVersion") {
                 None => Data::new(),
                 Some(source) => {

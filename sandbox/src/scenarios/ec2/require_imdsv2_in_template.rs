@@ -76,7 +76,9 @@ pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
         Case::new("that requires tokens", "EC2.170", |at| Box::pin(template(at, Some(Required))), Compliant),
     ],
     look: |at, id| Box::pin(look(at, id)),
-    ministack: OnMinistack::Whole(&[]),
+    ministack: OnMinistack::No(
+        "it asks for `CreateLaunchTemplateVersion` on no template at all, and AWS on the one",
+    ),
 };
 
 fn data(tokens: Option<Tokens>) -> RequestLaunchTemplateDataBuilder {
@@ -174,10 +176,16 @@ async fn look(at: &Place, arn: &str) -> Result<Value, Error> {
                 version.version_number(),
                 rest,
                 options.and_then(|options| options.http_tokens()).map(Tokens::as_str),
-                options.and_then(aws_sdk_ec2::types::LaunchTemplateInstanceMetadataOptions::http_put_response_hop_limit),
-                options.and_then(|options| options.instance_metadata_tags()).map(aws_sdk_ec2::types::LaunchTemplateInstanceMetadataTagsState::as_str),
+                options.and_then(
+                    aws_sdk_ec2::types::LaunchTemplateInstanceMetadataOptions::http_put_response_hop_limit
+                ),
+                options
+                    .and_then(|options| options.instance_metadata_tags())
+                    .map(aws_sdk_ec2::types::LaunchTemplateInstanceMetadataTagsState::as_str),
             ])
         })
         .collect();
-    Ok(json!({ "default": default.and_then(aws_sdk_ec2::types::LaunchTemplateVersion::version_number), "versions": versions }))
+    Ok(
+        json!({ "default": default.and_then(aws_sdk_ec2::types::LaunchTemplateVersion::version_number), "versions": versions }),
+    )
 }

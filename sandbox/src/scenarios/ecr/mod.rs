@@ -55,8 +55,11 @@ async fn look(at: &Place, arn: &str) -> Result<Value, Error> {
     let found = ecr(at).describe_repositories().repository_names(name(arn)).send().await?;
     let found = found.repositories.unwrap_or_default().into_iter().next();
     let Some(found) = found else { return Ok(Value::Null) };
-    let filters: Vec<&str> =
-        found.image_tag_mutability_exclusion_filters().iter().map(aws_sdk_ecr::types::ImageTagMutabilityExclusionFilter::filter).collect();
+    let filters: Vec<&str> = found
+        .image_tag_mutability_exclusion_filters()
+        .iter()
+        .map(aws_sdk_ecr::types::ImageTagMutabilityExclusionFilter::filter)
+        .collect();
     Ok(json!({
         "tags": found.image_tag_mutability().map(ImageTagMutability::as_str),
         "filters": filters,

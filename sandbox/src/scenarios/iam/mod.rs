@@ -91,7 +91,11 @@ async fn look(at: &Place) -> Result<Value, Error> {
     keys.sort_unstable();
     let password = match iam(at).get_login_profile().user_name(&at.name).send().await {
         Ok(found) => found.login_profile().map(|login| days(login.create_date())),
-        Err(error) if error.as_service_error().is_some_and(aws_sdk_iam::operation::get_login_profile::GetLoginProfileError::is_no_such_entity_exception) => {
+        Err(error)
+            if error.as_service_error().is_some_and(
+                aws_sdk_iam::operation::get_login_profile::GetLoginProfileError::is_no_such_entity_exception,
+            ) =>
+        {
             None
         }
         Err(error) => return Err(error.into()),
