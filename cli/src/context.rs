@@ -267,7 +267,8 @@ pub(crate) fn keys(text: &str, account: &str, region: &str) -> Result<Vec<Key>> 
     };
     let (account, region) = (or(of_account, account), or(in_region, region));
     let mut keys = Vec::new();
-    for remediator in REGISTRY {
+    // Whatever is for any type of resource takes any ARN, also one that was mistyped.
+    for remediator in REGISTRY.iter().filter(|remediator| !remediator.kind().is_any()) {
         let seen = Sighting {
             kind: remediator.kind().asff,
             id: text,
@@ -318,7 +319,7 @@ mod tests {
     #[test]
     fn every_kind_of_resource_is_found_by_its_arn() {
         let sub = "6f1c2b3a-0d4e-4f5a-8b6c-7d8e9f0a1b2c";
-        for remediator in REGISTRY {
+        for remediator in REGISTRY.iter().filter(|remediator| !remediator.kind().is_any()) {
             let kind = remediator.kind();
             let (region, name, id) = match kind.asff {
                 "AwsS3Bucket" => ("eu-west-1", kind.asff, "logs".to_owned()),

@@ -496,3 +496,68 @@ async fn the_demo_ends_well() {
     let ended = world.command(&["demo"]).await;
     assert_eq!(ended.exit, Exit::Done, "{}\n{}", ended.out, ended.err);
 }
+
+/// A control that no remediator serves, and the runbook of a rule.
+#[tokio::test]
+async fn a_runbook_is_shown_run_and_recorded() {
+    const FIRST: &str = "00000000-0000-4000-8000-000000000001";
+    let world = World::new().await;
+    let ssm = aws_sdk_ssm::Client::new(&world.emulator.sdk_config(ACCOUNT, REGION));
+    let content = json!({
+        "schemaVersion": "0.3",
+        "parameters": {
+            "AutomationAssumeRole": { "type": "String" },
+            "StreamArn": { "type": "String" },
+            "KeyId": { "type": "String" },
+        },
+        "mainSteps": [{ "name": "wait", "action": "aws:sleep", "inputs": { "Duration": "PT1S" } }],
+        "outputs": ["encrypt.Status"],
+    });
+    let document = ssm.create_document().name("Team-EncryptStream").content(content.to_string());
+    document.document_type(aws_sdk_ssm::types::DocumentType::Automation).send().await.unwrap();
+    world.emulator.forget_calls();
+    let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/../rules/examples/runbook.yaml");
+    let stream = format!("arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/orders");
+    let finding = ControlFinding::new("Kinesis.1").account(ACCOUNT).region(REGION);
+    let finding = finding.resource("AwsKinesisStream", &stream).asff().to_string();
+    let file = world.file("finding.json", &finding);
+
+    let planned = world.command(&["plan", "--rules", rules, &file]).await;
+    assert_eq!(planned.exit, Exit::Done, "{}{}", planned.out, planned.err);
+    for part in [
+        "document=Team-EncryptStream",
+        "StreamArn",
+        &stream,
+        &format!("arn:aws:iam::{ACCOUNT}:role/redress/runbook-streams"),
+        "risk cost",
+        "can't take it back",
+    ] {
+        assert!(planned.out.contains(part), "{part}: {}", planned.out);
+    }
+    assert_eq!(world.writes(), Vec::<String>::new());
+
+    let applied = world.command(&["apply", "--yes", "--rules", rules, &file]).await;
+    assert_eq!(applied.exit, Exit::Done, "{}{}", applied.out, applied.err);
+    let said = format!("done, as AWS says: execution `{FIRST}` has ended as `Success`; encrypt.Status = ok");
+    assert!(applied.out.contains(&said), "{}", applied.out);
+    assert_eq!(world.writes(), ["StartAutomationExecution"]);
+    let found = ssm.describe_automation_executions().send().await.unwrap();
+    let [execution] = found.automation_execution_metadata_list() else { panic!("{found:?}") };
+    assert_eq!(execution.automation_execution_id(), Some(FIRST));
+    let key = format!("aws/{ACCOUNT}/{REGION}/Other/{stream}");
+    let history = world.command(&["history", "--format", "json", "--resource", &key]).await;
+    let run = json_of(&history)["runs"][0]["run"].as_str().unwrap().to_owned();
+    let shown = world.command(&["history", "--run", &run]).await;
+    for part in ["done, as AWS says", FIRST, "encrypt.Status = ok", "ssm:StartAutomationExecution 200"] {
+        assert!(shown.out.contains(part), "{part}: {}", shown.out);
+    }
+
+    // Once is enough, and there is no way back.
+    let again = world.command(&["apply", "--yes", "--rules", rules, &file]).await;
+    assert_eq!(again.exit, Exit::Done, "{}{}", again.out, again.err);
+    assert!(again.out.contains("is not run on the resource again until then"), "{}", again.out);
+    let undone = world.command(&["undo", "--yes", "--run", &run]).await;
+    assert_eq!(undone.exit, Exit::Refused, "{}{}", undone.out, undone.err);
+    assert!(undone.out.contains("can't be taken back"), "{}", undone.out);
+    assert_eq!(world.writes(), ["StartAutomationExecution"]);
+}

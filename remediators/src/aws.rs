@@ -94,6 +94,7 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 pub struct Aws {
     connection: Connection,
     key: Key,
+    run: String,
     gate: Gate,
     clients: Clients,
 }
@@ -107,7 +108,19 @@ impl Aws {
             permit: Mutex::default(),
             calls: Mutex::default(),
         }));
-        Self { connection, key, gate, clients: Clients::default() }
+        Self { connection, key, run: String::new(), gate, clients: Clients::default() }
+    }
+
+    /// The same, on behalf of this run.
+    #[must_use]
+    pub fn of_run(self, run: &str) -> Self {
+        Self { run: run.to_owned(), ..self }
+    }
+
+    /// The id of the run, a UUID, which stays the same where another process goes on with it; empty where calls are
+    /// made on behalf of none.
+    pub fn run(&self) -> &str {
+        &self.run
     }
 
     /// The resource that this run is about.

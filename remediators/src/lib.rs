@@ -66,8 +66,8 @@ pub use aws::{Access, Aws, Call, Clock, Connection, Pace, Quota};
 pub use error::{Disposition, Error, ErrorKind, Result};
 pub use registry::{REGISTRY, find, serving};
 pub use remediator::{
-    Ask, BoxFuture, Change, Erased, Evidence, LastSeen, NoParams, Plan, Proposal, RawAsk, Remediator, Risk,
-    Spec, Undo, whole,
+    Ask, BoxFuture, Change, Erased, Evidence, FIELDS, LastSeen, NoParams, Plan, Progress, Proposal, RawAsk,
+    Remediator, Risk, Spec, Undo, whole,
 };
 pub use resource::{Facts, Key, KindInfo, Misplaced, Resource, Sighting, Tags};
 

@@ -1,6 +1,12 @@
 //! The contract of a remediator, and the form in which the engine holds one.
 
-use std::{collections::BTreeMap, fmt::Debug, future::Future, pin::Pin, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    future::Future,
+    pin::Pin,
+    str::FromStr,
+};
 
 use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, schema_for};
@@ -87,6 +93,13 @@ pub trait Remediator: Send + Sync + 'static {
         whole(change, now)
     }
 
+    /// How far a change has come that AWS carries out in its own time, such as an automation. `None` where
+    /// nothing is under way: then the plan for what is seen says whether the change is made. Pure.
+    fn progress(change: &Change<Self::State>, now: &Self::State) -> Option<Progress> {
+        let _ = (change, now);
+        None
+    }
+
     /// Of [`Self::RAISES`], those that will fail in this state. Their plans say so.
     fn raises(to: &Self::State) -> &'static [&'static str] {
         let _ = to;
@@ -106,6 +119,28 @@ pub trait Remediator: Send + Sync + 'static {
         let _ = (control, params);
         false
     }
+
+    /// What of the finding the rule's parameters name, for [`Ask::fields`]: see [`FIELDS`].
+    fn fields(params: &Self::Params) -> BTreeSet<String> {
+        let _ = params;
+        BTreeSet::new()
+    }
+}
+
+/// What [`Remediator::fields`] may ask for besides `finding:` and a JSON pointer into the finding as it came, such as
+/// `finding:/Resources/0/Details/AwsS3Bucket/Name`.
+pub const FIELDS: [&str; 7] =
+    ["account", "region", "partition", "control", "resource.id", "resource.arn", "resource.type"];
+
+/// How far a change has come that AWS carries out in its own time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It has ended well, as far as AWS says, and what it says.
+    Done(String),
+    /// It goes on, and what it is doing.
+    Going(String),
+    /// It has ended otherwise, and how.
+    Failed(String),
 }
 
 /// What shows that a finding is true. The finding itself never does.
@@ -139,7 +174,7 @@ pub struct Spec {
     pub name: &'static str,
     /// Counts up when the meaning of its plan or its state changes. Plan files name it.
     pub version: u32,
-    /// The controls it serves, canonical spelling.
+    /// The controls it serves, canonical spelling. None: whichever a rule gives it, and no rule is built in.
     pub controls: &'static [&'static str],
     /// The worst that any plan of its can bring.
     pub risk: Risk,
@@ -157,6 +192,18 @@ pub struct Spec {
     pub undo: &'static [Action],
     /// Actions that AWS checks without a call of ours.
     pub implied: &'static [Implied],
+}
+
+impl Spec {
+    /// Whether a rule may give it findings of this control.
+    pub fn serves(&self, control: &str) -> bool {
+        self.is_general() || self.controls.contains(&control)
+    }
+
+    /// Whether it is for whichever controls a rule gives it.
+    pub const fn is_general(&self) -> bool {
+        self.controls.is_empty()
+    }
 }
 
 /// The worst that can come of a change.
@@ -208,6 +255,9 @@ pub struct Ask<'a, P> {
     pub since: Option<Timestamp>,
     /// When the user was last seen, with [`Evidence::Activity`]; `None` where nothing is known of it.
     pub seen: Option<&'a LastSeen>,
+    /// What [`Remediator::fields`] has asked for. Made of letters, digits and `-_.:/=+@#` only, whatever the finding
+    /// says; a run ends before its plan where one is absent or anything else.
+    pub fields: &'a BTreeMap<String, String>,
     /// Whether a person asked for this very finding.
     pub by_person: bool,
 }
@@ -345,6 +395,8 @@ pub struct RawAsk<'a> {
     pub since: Option<Timestamp>,
     /// See [`Ask::seen`].
     pub seen: Option<&'a LastSeen>,
+    /// See [`Ask::fields`].
+    pub fields: &'a BTreeMap<String, String>,
     /// See [`Ask::by_person`].
     pub by_person: bool,
 }
@@ -384,6 +436,10 @@ pub trait Erased: Send + Sync + 'static {
     /// # Errors
     /// What does not agree.
     fn locate(&self, seen: &Sighting<'_>) -> Result<Key, Misplaced>;
+    /// See [`Resource::arn`].
+    fn arn(&self, key: &Key) -> String {
+        key.fill(self.kind().arn)
+    }
     /// See [`Resource::inspect`].
     fn inspect<'a>(&'a self, aws: &'a Aws, tags: bool) -> BoxFuture<'a, Result<Facts>>;
     /// See [`Remediator::observe`].
@@ -397,6 +453,14 @@ pub trait Erased: Send + Sync + 'static {
     fn apply<'a>(&'a self, aws: &'a Aws, change: &'a Change<Value>) -> BoxFuture<'a, Result<()>>;
     /// See [`Remediator::check`].
     fn check<'a>(&'a self, aws: &'a Aws, change: &'a Change<Value>) -> BoxFuture<'a, Result<Value>>;
+    /// See [`Remediator::progress`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] where a state can't be read.
+    fn progress(&self, change: &Change<Value>, now: &Value) -> Result<Option<Progress>> {
+        let _ = (change, now);
+        Ok(None)
+    }
     /// See [`Remediator::undo`].
     ///
     /// # Errors
@@ -418,6 +482,14 @@ pub trait Erased: Send + Sync + 'static {
     /// # Errors
     /// [`ErrorKind::Invalid`] where the parameters can't be read.
     fn wants_control_params(&self, control: &str, params: &Value) -> Result<bool>;
+    /// See [`Remediator::fields`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] where the parameters can't be read.
+    fn fields(&self, params: &Value) -> Result<BTreeSet<String>> {
+        let _ = params;
+        Ok(BTreeSet::new())
+    }
 
     /// Every IAM action that `access` opens, those of the resource type included.
     fn actions(&self, access: Access) -> Vec<Action> {
@@ -467,6 +539,10 @@ impl<R: Remediator> Erased for R {
         R::Resource::locate(seen)
     }
 
+    fn arn(&self, key: &Key) -> String {
+        R::Resource::arn(key)
+    }
+
     fn inspect<'a>(&'a self, aws: &'a Aws, tags: bool) -> BoxFuture<'a, Result<Facts>> {
         Box::pin(async move { resource_of::<R>(aws.key())?.inspect(aws, tags).await })
     }
@@ -484,6 +560,7 @@ impl<R: Remediator> Erased for R {
             at: ask.at,
             since: ask.since,
             seen: ask.seen,
+            fields: ask.fields,
             by_person: ask.by_person,
         };
         R::plan(&state_of::<R>(now)?, &ask).map(|state| to_json(&state))
@@ -497,6 +574,10 @@ impl<R: Remediator> Erased for R {
         Box::pin(async move {
             to_json(&R::check(aws, &resource_of::<R>(aws.key())?, &change_of::<R>(change)?).await?)
         })
+    }
+
+    fn progress(&self, change: &Change<Value>, now: &Value) -> Result<Option<Progress>> {
+        Ok(R::progress(&change_of::<R>(change)?, &state_of::<R>(now)?))
     }
 
     fn undo(&self, change: &Change<Value>, now: &Value) -> Result<Undo<Value>> {
@@ -517,6 +598,10 @@ impl<R: Remediator> Erased for R {
 
     fn wants_control_params(&self, control: &str, params: &Value) -> Result<bool> {
         Ok(R::wants_control_params(control, &params_of::<R>(params)?))
+    }
+
+    fn fields(&self, params: &Value) -> Result<BTreeSet<String>> {
+        Ok(R::fields(&params_of::<R>(params)?))
     }
 }
 
@@ -559,8 +644,18 @@ pub(crate) mod test {
 
     /// An ask as an automatic rule makes it, at the start of 2026.
     pub(crate) fn ask<'a, P>(control: &'a str, params: &'a P) -> Ask<'a, P> {
+        static NO_FIELDS: BTreeMap<String, String> = BTreeMap::new();
         let at = Timestamp::from_second(1_767_225_600).unwrap_or(Timestamp::UNIX_EPOCH);
-        Ask { control, params, control_params: None, at, since: None, seen: None, by_person: false }
+        Ask {
+            control,
+            params,
+            control_params: None,
+            at,
+            since: None,
+            seen: None,
+            fields: &NO_FIELDS,
+            by_person: false,
+        }
     }
     #[test]
     fn a_parameter_is_read_or_refused_by_either_name() {

@@ -217,9 +217,9 @@ impl<'a> Arn<'a> {
 /// What is fixed about a kind of resource.
 #[derive(Clone, Copy, Debug)]
 pub struct KindInfo {
-    /// The type in the Security Finding Format: `AwsS3Bucket`.
+    /// The type in the Security Finding Format: `AwsS3Bucket`; `*` for any.
     pub asff: &'static str,
-    /// The type in OCSF findings (CloudFormation's): `AWS::S3::Bucket`.
+    /// The type in OCSF findings (CloudFormation's): `AWS::S3::Bucket`; `*` for any.
     pub cfn: &'static str,
     /// The ARN, as a template that [`Key::fill`] completes.
     pub arn: &'static str,
@@ -227,6 +227,18 @@ pub struct KindInfo {
     pub reads: &'static [Action],
     /// The longest id that AWS allows, in characters: session policies must hold it.
     pub longest_id: usize,
+}
+
+impl KindInfo {
+    /// Whether a finding's resource of this type, in either spelling, is of this kind.
+    pub fn covers(&self, kind: &str) -> bool {
+        self.is_any() || kind == self.asff || kind == self.cfn
+    }
+
+    /// Whether every type is of this kind.
+    pub const fn is_any(&self) -> bool {
+        matches!(self.asff.as_bytes(), b"*")
+    }
 }
 
 /// What a live look at a resource says besides its state.
@@ -246,6 +258,11 @@ pub trait Resource: Sized + Send + Sync + 'static {
     /// Where the ARN states account or Region they must be the finding's; an id that AWS would not have
     /// given is refused here, before it comes near a request.
     fn locate(seen: &Sighting<'_>) -> Result<Key, Misplaced>;
+
+    /// The ARN of the resource of this key.
+    fn arn(key: &Key) -> String {
+        key.fill(Self::KIND.arn)
+    }
 
     /// The resource of this key, which may come from a file or a stored record and is checked again.
     fn from_key(key: &Key) -> Result<Self, Misplaced>;

@@ -51,6 +51,7 @@ fn main() {
         let pattern = Pattern::compile(&pattern).unwrap_or_else(|error| fail(&error.to_string()));
         report(what, || pattern.matches(&finding.json));
     }
+    let fields = std::collections::BTreeMap::new();
     let ask = RawAsk {
         control: "S3.14",
         params: &Value::Null,
@@ -58,6 +59,7 @@ fn main() {
         at: Timestamp::UNIX_EPOCH,
         since: None,
         seen: None,
+        fields: &fields,
         by_person: false,
     };
     let state = json!({ "status": "never" });

@@ -97,6 +97,9 @@ pub struct Subject {
     /// The control's parameters, where the plan took them into account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control_params: Option<BTreeMap<String, Vec<String>>>,
+    /// What the rule's parameters name of the finding, where they name anything.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, String>,
     /// How far the run may go.
     pub mode: Mode,
     /// The account of the finding.
@@ -373,6 +376,7 @@ pub(crate) mod tests {
                 remediator_version: 1,
                 params: Value::Null,
                 control_params: None,
+                fields: BTreeMap::new(),
                 mode: Mode::Apply,
                 account: "123456789012".to_owned(),
                 region: "eu-west-1".to_owned(),

@@ -311,7 +311,7 @@ impl Engine {
         let mut keys: Vec<Key> = Vec::new();
         let mut done = Vec::new();
         for resource in &finding.resources {
-            if resource.kind != kind.asff && resource.kind != kind.cfn {
+            if !kind.covers(&resource.kind) {
                 continue;
             }
             let seen = Sighting {
@@ -359,8 +359,13 @@ impl Engine {
         let control = finding.control.as_str();
         if request.verb == Verb::Undo {
             // Undo asks for no rule: what was done is put back by whatever did it.
-            let serving =
-                || self.registry.iter().copied().filter(|known| known.spec().controls.contains(&control));
+            let with = |general: bool| {
+                let fits = move |known: &&dyn Erased| {
+                    known.spec().is_general() == general && known.spec().serves(control)
+                };
+                self.registry.iter().copied().filter(fits)
+            };
+            let serving = || with(false).chain(with(true));
             return serving()
                 .find(|remediator| finding.is_for(remediator.kind()))
                 .or_else(|| serving().next())
@@ -559,8 +564,7 @@ impl Engine {
             .collect();
         Ok(runs.iter().filter(|run| run.stage == Stage::Verified).find_map(|run| {
             let remediator = self.registry.iter().copied().find(|known| {
-                Some(known.spec().name) == run.remediator.as_deref()
-                    && known.spec().controls.contains(&control)
+                Some(known.spec().name) == run.remediator.as_deref() && known.spec().serves(control)
             })?;
             (!undone.contains(&run.run.as_str())).then(|| (run.run.clone(), remediator))
         }))
@@ -585,6 +589,7 @@ impl Engine {
             remediator_version: 0,
             params: Value::Null,
             control_params: None,
+            fields: BTreeMap::new(),
             mode: Mode::Plan,
             account: finding.account.clone(),
             region: finding.region.clone(),
@@ -613,6 +618,7 @@ impl Engine {
             remediator_version: 0,
             params: Value::Null,
             control_params: None,
+            fields: BTreeMap::new(),
             mode: Mode::Plan,
             account: dismissed.account.to_owned(),
             region: dismissed.region.to_owned(),

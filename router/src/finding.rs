@@ -333,7 +333,7 @@ pub enum Forged {
 impl Finding {
     /// Whether it names a resource of this type.
     pub fn is_for(&self, kind: &KindInfo) -> bool {
-        self.resources.iter().any(|resource| resource.kind == kind.asff || resource.kind == kind.cfn)
+        self.resources.iter().any(|resource| kind.covers(&resource.kind))
     }
 
     /// Who has written the finding, by its product ARN alone.

@@ -426,7 +426,7 @@ fn check(
             return Err(fault(&at, format!("`{}` is no control such as `S3.14`", shown(given))));
         };
         let spec = remediator.spec();
-        if !spec.controls.contains(&control.as_str()) {
+        if !spec.serves(control.as_str()) {
             let fixed_by =
                 registry.iter().find(|known| known.spec().controls.contains(&control.as_str())).map_or_else(
                     || "no remediator does".to_owned(),
@@ -449,6 +449,15 @@ fn check(
             Some((field, why)) => fault(&format!("params/{field}"), format!("`{field}`: {why}")),
             None => fault("params", error.message),
         });
+    }
+    // Unknown means no: what may stand in a tag that is not read would be gone by.
+    if remediator.kind().is_any() && source.exempt_by.contains(&ExemptBy::Tag) {
+        let what = format!(
+            "`{}` is for resources of any type and can't read their tags, so that an exemption by tag would be \
+             missed; say `exempt_by: [file]`",
+            remediator.spec().name
+        );
+        return Err(fault("exempt_by", what));
     }
     let when = source.when.as_ref().map(|when| pattern(when, &fault)).transpose()?;
     if source.hold_days == 0 || source.hold_days > 3650 {
@@ -542,7 +551,11 @@ pub fn schema() -> Result<Value, serde_json::Error> {
             }
         }
         move_references(&mut params, spec.name);
-        let one = serde_json::json!({ "enum": spec.controls });
+        let one = if spec.is_general() {
+            serde_json::json!({ "type": "string" })
+        } else {
+            serde_json::json!({ "enum": spec.controls })
+        };
         by_remediator.push(serde_json::json!({
             "if": { "properties": { "remediator": { "const": spec.name } }, "required": ["remediator"] },
             "then": { "properties": {

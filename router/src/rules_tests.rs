@@ -385,7 +385,7 @@ fn reach(finding: Option<&Finding>, rule: Option<&Rule>, automatic: bool) -> (Mo
 /// Key and ARN of each resource that the remediator is for.
 fn names(finding: &Finding, remediator: &dyn Erased) -> Result<Vec<(String, String)>, String> {
     let kind = remediator.kind();
-    let resources = finding.resources.iter().filter(|one| one.kind == kind.asff || one.kind == kind.cfn);
+    let resources = finding.resources.iter().filter(|one| kind.covers(&one.kind));
     let names = resources
         .map(|resource| {
             let seen = Sighting {
@@ -397,7 +397,7 @@ fn names(finding: &Finding, remediator: &dyn Erased) -> Result<Vec<(String, Stri
                 partition: &finding.partition,
             };
             let key = remediator.locate(&seen).map_err(|misplaced| misplaced.to_string())?;
-            Ok((key.to_string(), key.fill(kind.arn)))
+            Ok((key.to_string(), remediator.arn(&key)))
         })
         .collect::<Result<Vec<_>, String>>()?;
     if names.is_empty() {

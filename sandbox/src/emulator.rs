@@ -45,6 +45,7 @@ use hyper::body::{Body, Frame};
 use winterbaume_core::DEFAULT_ACCOUNT_ID;
 use winterbaume_s3::S3Service;
 
+mod automation;
 mod cloudtrail;
 mod cognito;
 mod dynamodb;

@@ -152,7 +152,7 @@ fn arn(bytes: &[u8]) {
     for remediator in REGISTRY {
         let kind = remediator.kind();
         let seen = Sighting {
-            kind: kind.asff,
+            kind: if kind.is_any() { "AwsKinesisStream" } else { kind.asff },
             id: text,
             id_alt: None,
             account: "123456789012",
@@ -201,8 +201,11 @@ fn state(bytes: &[u8]) {
     let Ok(state) = serde_json::from_slice::<Value>(bytes) else { return };
     let params = Value::Null;
     for remediator in REGISTRY {
-        for control in remediator.spec().controls {
-            let control_params = BTreeMap::new();
+        // What is for any control is asked about one.
+        let controls =
+            if remediator.spec().is_general() { &["S3.14"][..] } else { remediator.spec().controls };
+        for control in controls {
+            let (control_params, fields) = (BTreeMap::new(), BTreeMap::new());
             let ask = RawAsk {
                 control,
                 params: &params,
@@ -210,6 +213,7 @@ fn state(bytes: &[u8]) {
                 at: Timestamp::UNIX_EPOCH,
                 since: None,
                 seen: None,
+                fields: &fields,
                 by_person: true,
             };
             let _ = remediator.plan(&state, &ask);

@@ -43,8 +43,8 @@ const ROLE: &str = "redress-remediator";
 /// whatever addresses AWS gives (the way back of a released one); to any rule, of the one security group; to any flow
 /// log, which has no ARN of its VPC's; to the settings of the
 /// account, or of its one detector in a Region; to the replication group of a cluster, whose name
-/// no finding has.
-const NOT_TOLD_APART: [&str; 13] = [
+/// no finding has; to whatever the role of a runbook may.
+const NOT_TOLD_APART: [&str; 14] = [
     "cognito.disable_user",
     "ec2.block_public_snapshots",
     "ec2.close_default_group",
@@ -58,6 +58,7 @@ const NOT_TOLD_APART: [&str; 13] = [
     "macie2.turn_on_session",
     "s3.block_account_public_access",
     "ssm.block_public_sharing",
+    "ssm.run_runbook",
 ];
 
 struct Seen;

@@ -346,6 +346,10 @@ const EXPLAINED: &[(&[&str], &str)] = &[
     ),
     (&["RESOURCE_MISMATCH", "ec2:CreateFlowLogs"], "VPCs stand in one statement, flow logs in the next"),
     (
+        &["RESOURCE_MISMATCH", "ssm:StartAutomationExecution"],
+        "its copy of the reference is older: documents and executions are asked for as well",
+    ),
+    (
         &["RESOURCE_MISMATCH", "redshift:DescribeClusters"],
         "its copy of the reference is older: the action is allowed on clusters",
     ),

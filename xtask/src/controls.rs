@@ -90,7 +90,14 @@ fn section(text: &mut String, remediator: &dyn Erased) -> fmt::Result {
     let spec = remediator.spec();
     writeln!(text, "\n## {}", spec.name)?;
     let controls: Vec<String> = spec.controls.iter().map(|control| linked(control)).collect();
-    writeln!(text, "Fixes {}, on `{}`.\n", controls.join(", "), remediator.kind().cfn)?;
+    if spec.is_general() {
+        writeln!(
+            text,
+            "For any control and any type of resource, where a rule says so. No rule is built in.\n"
+        )?;
+    } else {
+        writeln!(text, "Fixes {}, on `{}`.\n", controls.join(", "), remediator.kind().cfn)?;
+    }
     writeln!(text, "- **What changes**: {}", cell(spec.what))?;
     writeln!(text, "- **Who notices**: {}", cell(spec.who_notices))?;
     writeln!(text, "- **Undo**: {}", cell(spec.way_back))?;
@@ -210,6 +217,9 @@ fn values(schema: &Value, field: &Value) -> String {
     };
     match kind {
         Some("array") => format!("a list of: {}", values(schema, &field["items"])),
+        Some("object") if field["additionalProperties"].is_object() => {
+            format!("by name: {}", values(schema, &field["additionalProperties"]))
+        }
         Some("object") => {
             let fields = field["properties"].as_object().into_iter().flatten();
             let fields = fields.map(|(name, field)| format!("`{name}` ({})", values(schema, field)));

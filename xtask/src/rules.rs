@@ -21,7 +21,9 @@ pub fn default() -> String {
 rules:
 "
     .to_owned();
-    for (number, remediator) in REGISTRY.iter().enumerate() {
+    // What is for any control needs a rule that says which, and what to do.
+    let own = REGISTRY.iter().filter(|remediator| !remediator.spec().is_general());
+    for (number, remediator) in own.enumerate() {
         let spec = remediator.spec();
         if number > 0 {
             text.push('\n');

@@ -49,11 +49,13 @@ pub fn template() -> Value {
         for remediator in chunk {
             let spec = remediator.spec();
             let name = logical(spec.name);
+            let controls =
+                if spec.is_general() { "any control".to_owned() } else { spec.controls.join(", ") };
             parameters[&name] = json!({
                 "Type": "String",
                 "Default": "no",
                 "AllowedValues": ["yes", "no"],
-                "Description": format!("Whether {} may work in this account ({})", spec.name, spec.controls.join(", ")),
+                "Description": format!("Whether {} may work in this account ({controls})", spec.name),
             });
             conditions[&name] = json!({ "Fn::Equals": [{ "Ref": name }, "yes"] });
             any.push(json!({ "Condition": name }));

@@ -139,7 +139,8 @@ fn print(
         writeln!(out, "  {}\n{}", paint.bold(head), wrapped(text))
     };
     writeln!(out, "{}", paint.bold(spec.name))?;
-    let (controls, risk) = (spec.controls.join(", "), spec.risk.as_str());
+    let controls = if spec.is_general() { "any".to_owned() } else { spec.controls.join(", ") };
+    let risk = spec.risk.as_str();
     writeln!(out, "  version {}, controls {controls}, risk at worst {risk}\n", spec.version)?;
     section(out, "What changes", spec.what)?;
     section(out, "Who notices", spec.who_notices)?;

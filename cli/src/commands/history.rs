@@ -155,7 +155,11 @@ fn print(out: &mut dyn std::io::Write, paint: Paint, told: &Told, detailed: bool
     let Some(last) = records.last() else { return Ok(()) };
     let subject = &last.subject;
     let when = last.time.strftime("%Y-%m-%d %H:%M:%S UTC");
-    let stage = if told.open() { "cut off or under way" } else { last.stage.as_str() };
+    let stage = if told.open() {
+        "cut off or under way"
+    } else {
+        text::told(last.stage.as_str(), last.reason.as_deref())
+    };
     let about = subject.resource.as_ref().map(ToString::to_string).unwrap_or_default();
     let control = paint.bold(&shown(&subject.control));
     writeln!(out, "{when}  {control}  {}", text::word(paint, stage))?;

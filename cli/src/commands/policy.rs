@@ -50,6 +50,9 @@ pub(crate) async fn run(global: &Global, args: &Policy, around: &mut Surrounding
 fn own(remediator: &dyn redress_remediators::Erased, keys: Vec<Key>, text: &str) -> Result<Key> {
     let kind = remediator.kind();
     let fits = |key: &Key| {
+        if kind.is_any() {
+            return true;
+        }
         let arn = key.fill(kind.arn);
         let region = if key.region == "global" { "us-east-1" } else { &key.region };
         let seen = redress_remediators::Sighting {

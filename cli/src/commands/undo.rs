@@ -153,9 +153,7 @@ pub(super) async fn last(context: &Context, resource: &str, control: Option<&str
         .map_err(|error| Failure::input(format!("--control: {error}")))?;
     let serves = |run: &RunRef| match (&control, run.remediator.as_deref().and_then(find)) {
         (None, remediator) => remediator.is_some(),
-        (Some(control), remediator) => {
-            remediator.is_some_and(|found| found.spec().controls.contains(&control.as_str()))
-        }
+        (Some(control), remediator) => remediator.is_some_and(|found| found.spec().serves(control.as_str())),
     };
     let store = Arc::clone(&context.engine.store);
     for key in keys(resource, &context.caller.account, &context.reach.region)? {
@@ -184,7 +182,8 @@ async fn records(context: &Context, run: &str) -> Result<Vec<Record>> {
 fn finding(subject: &Subject) -> Option<Finding> {
     let reference = subject.finding.as_ref()?;
     let key: &Key = subject.resource.as_ref()?;
-    let kind = find(subject.remediator.as_deref()?)?.kind();
+    let remediator = find(subject.remediator.as_deref()?)?;
+    let kind = remediator.kind();
     let control = ControlId::parse(&subject.control)?;
     let ocsf = reference.metadata_uid.is_some();
     Some(Finding {
@@ -203,8 +202,8 @@ fn finding(subject: &Subject) -> Option<Finding> {
         workflow: Workflow::Notified,
         sample: false,
         resources: vec![FindingResource {
-            kind: kind.asff.to_owned(),
-            id: key.fill(kind.arn),
+            kind: if kind.is_any() { key.kind.clone() } else { kind.asff.to_owned() },
+            id: remediator.arn(key),
             id_alt: None,
             account: Some(key.account.clone()),
             region: (key.region != "global").then(|| key.region.clone()),

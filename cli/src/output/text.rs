@@ -52,7 +52,7 @@ pub(crate) fn entry(out: &mut dyn Write, paint: Paint, entry: &Entry) -> io::Res
         let verdict = if *outcome == "planned" && entry.undoes.is_some() {
             paint.in_colour(AnsiColor::Yellow, "would be undone")
         } else {
-            word(paint, outcome)
+            word(paint, told(outcome, entry.reason.as_deref()))
         };
         writeln!(out, "  {verdict}{undoes}{reason}")?;
     }
@@ -74,10 +74,16 @@ pub(crate) fn entry(out: &mut dyn Write, paint: Paint, entry: &Entry) -> io::Res
     writeln!(out)
 }
 
+/// What an outcome is told as: that something was done has a reason where nobody has looked, AWS's word.
+pub(crate) fn told<'a>(outcome: &'a str, reason: Option<&str>) -> &'a str {
+    if outcome == "verified" && reason.is_some() { "done" } else { outcome }
+}
+
 /// An outcome as a word, in the colour of its gravity.
 pub(crate) fn word(paint: Paint, outcome: &str) -> String {
     let (word, colour) = match outcome {
         "verified" => ("fixed, and seen fixed", AnsiColor::Green),
+        "done" => ("done, as AWS says", AnsiColor::Green),
         "undone" => ("undone, and seen so", AnsiColor::Green),
         "compliant" => ("nothing to do", AnsiColor::Green),
         "planned" => ("would be changed", AnsiColor::Yellow),

@@ -117,5 +117,7 @@ pub const REGISTRY: &[&dyn Erased] = &[
     #[cfg(feature = "ssm")]
     &crate::ssm::block_public_sharing::BlockPublicSharing,
     #[cfg(feature = "ssm")]
+    &crate::ssm::run_runbook::RunRunbook,
+    #[cfg(feature = "ssm")]
     &crate::ssm::unshare_document::UnshareDocument,
 ];

@@ -9,7 +9,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use redress_remediators::{
     Access, Aws, Call, Change, Connection, Disposition, Erased, Error, ErrorKind, Evidence, Key, LastSeen,
-    Plan, Proposal, RawAsk, Risk, Tags, Undo,
+    Plan, Progress, Proposal, RawAsk, Risk, Tags, Undo,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -19,9 +19,9 @@ use super::{Done, Engine, Outcome, Purpose, Request, SOON};
 use crate::{
     audit::{Record, Stage, Subject, Verb, verify_run},
     control,
-    event::printable,
+    event::{printable, shown},
     exemption::{self, Found},
-    finding::{Note, Workflow},
+    finding::{Finding, Note, Workflow},
     guard::{self, Fixes, Hold, Keys, Lease, Memo, Since, digest},
     rules::{ExemptBy, Mode, Rule},
     store::{Commit, CommitError, Expect, Item, Op},
@@ -195,6 +195,10 @@ impl Run<'_> {
         self.subject.remediator = Some(self.remediator.spec().name.to_owned());
         self.subject.remediator_version = self.remediator.spec().version;
 
+        if matches!(self.goal, Goal::Fix) {
+            self.subject.fields = self.fields(&request.finding)?;
+        }
+
         // observe: what stops a run is known before credentials that could write are asked for
         let stopped = guard::stopped(&self.items, &self.keys);
         let access = match (writes && stopped.is_none(), &self.goal) {
@@ -326,6 +330,40 @@ impl Run<'_> {
         Stop::retry(left.min(SOON), format!("run {} holds the resource until {}", lease.run, lease.until))
     }
 
+    /// What the rule's parameters name of the finding. Anybody who can import a finding may write what is in it, so
+    /// it may be a name, an id or an ARN and nothing that a template could take for more.
+    fn fields(&self, finding: &Finding) -> Result<BTreeMap<String, String>, Stop> {
+        let region = if self.key.region == "global" { &finding.region } else { &self.key.region };
+        let text = |name: &str| -> Option<String> {
+            Some(match name {
+                "account" => self.key.account.clone(),
+                "region" => region.clone(),
+                "partition" => self.key.partition.clone(),
+                "control" => finding.control.as_str().to_owned(),
+                "resource.id" => self.key.id.clone(),
+                "resource.arn" => self.remediator.arn(&self.key),
+                "resource.type" => self.key.kind.clone(),
+                _ => match finding.json.pointer(name.strip_prefix("finding:")?)? {
+                    Value::String(text) => text.clone(),
+                    Value::Number(number) => number.to_string(),
+                    Value::Bool(flag) => flag.to_string(),
+                    Value::Null | Value::Array(_) | Value::Object(_) => return None,
+                },
+            })
+        };
+        let read = |name: String| {
+            let why = match text(&name) {
+                None => "names nothing that the finding has",
+                Some(text) if !is_plain(&text) => {
+                    "is not made of 1 to 512 letters, digits and `-_.:/=+@#` in this finding"
+                }
+                Some(text) => return Ok((name, text)),
+            };
+            Err(Stop::stage(Stage::Refused, format!("the rule's `{{{}}}` {why}", shown(&name))))
+        };
+        self.remediator.fields(&self.subject.params)?.into_iter().map(read).collect()
+    }
+
     fn work(&self) -> String {
         digest(&json!([self.remediator.spec().name, self.subject.params, self.subject.verb]))
     }
@@ -349,13 +387,13 @@ impl Run<'_> {
                 Err(error) => self.asides.push(printable(&error.message)),
             }
         }
-        Ok(Aws::new(connection, self.key.clone(), self.remediator, access))
+        Ok(Aws::new(connection, self.key.clone(), self.remediator, access).of_run(&self.id))
     }
 
     /// Other credentials for the same run.
     async fn clients(&self, access: Access) -> Result<Aws, Error> {
         let connection = self.connection(access, false).await?;
-        Ok(Aws::new(connection, self.key.clone(), self.remediator, access))
+        Ok(Aws::new(connection, self.key.clone(), self.remediator, access).of_run(&self.id))
     }
 
     async fn connection(&self, access: Access, control_params: bool) -> Result<Connection, Error> {
@@ -445,6 +483,7 @@ impl Run<'_> {
                     at: self.started,
                     since: self.since,
                     seen: self.seen.as_ref(),
+                    fields: &self.subject.fields,
                     by_person: !self.subject.asked_by.is_automatic(),
                 },
             )?,
@@ -476,7 +515,7 @@ impl Run<'_> {
         let by = &rule.source.exempt_by;
         let file: &[_] = if by.contains(&ExemptBy::File) { &self.engine.rules.exemptions } else { &[] };
         let tags = tags.filter(|_| by.contains(&ExemptBy::Tag));
-        let (key, arn) = (self.key.to_string(), self.key.fill(self.remediator.kind().arn));
+        let (key, arn) = (self.key.to_string(), self.remediator.arn(&self.key));
         let name = self.remediator.spec().name;
         match exemption::find(file, &[&key, &arn], name, tags, self.started) {
             Found::None { expired } => notes.extend(expired),
@@ -652,9 +691,19 @@ impl Run<'_> {
         };
         let proposal = Some((whole.clone(), risk, notes));
         match (settled, failure) {
-            (Settled::Done(after), _) => {
-                let ending = Ending { proposal, ..Ending::new(Stage::Verified, aws.calls()) };
+            (Settled::Done(after, reason), _) => {
+                let ending = Ending { reason, proposal, ..Ending::new(Stage::Verified, aws.calls()) };
                 Box::pin(self.seal(whole, after, ending)).await
+            }
+            (Settled::Failed(after, why), _) => {
+                let ending = Ending {
+                    reason: Some(why),
+                    proposal,
+                    after: Some(after),
+                    attempted: true,
+                    ..Ending::new(Stage::Failed, aws.calls())
+                };
+                Ok(self.conclude(ending).await)
             }
             // The write was refused and the resource is as it was: that is the end of it.
             (Settled::Not(Some(after)), Some(error))
@@ -788,7 +837,7 @@ impl Run<'_> {
         }
         let failure = self.remediator.apply(&aws, &back).await.err();
         match (self.until_settled(&aws, &back, failure.as_ref()).await, failure) {
-            (Settled::Done(after), _) => {
+            (Settled::Done(after, _), _) => {
                 let ending = Ending {
                     reason: Some(why.to_owned()),
                     after: Some(after),
@@ -796,7 +845,7 @@ impl Run<'_> {
                 };
                 Ok(self.conclude(ending).await)
             }
-            (Settled::Not(_), failure) => {
+            (Settled::Not(_) | Settled::Failed(..), failure) => {
                 self.release_open().await;
                 let unseen = Error::new(ErrorKind::Unsettled, "it can't be seen yet");
                 Err(open(&failure.unwrap_or(unseen)))
@@ -812,17 +861,24 @@ impl Run<'_> {
         let mut pause = Duration::from_millis(100);
         loop {
             let seen = self.remediator.check(aws, change).await;
-            match &seen {
-                Ok(now) => match self.decide(now) {
-                    Ok(Plan::Compliant) => return Settled::Done(now.clone()),
+            let progress = match &seen {
+                Ok(now) => self.remediator.progress(change, now).ok().flatten(),
+                Err(_) => None,
+            };
+            match (&seen, progress) {
+                (Ok(now), Some(Progress::Done(what))) => return Settled::Done(now.clone(), Some(what)),
+                (Ok(now), Some(Progress::Failed(why))) => return Settled::Failed(now.clone(), why),
+                (_, Some(Progress::Going(_))) => {}
+                (Ok(now), _) => match self.decide(now) {
+                    Ok(Plan::Compliant) => return Settled::Done(now.clone(), None),
                     // A refused write is not waited for.
                     _ if failure.is_some_and(|error| error.disposition() != Disposition::Retry) => {
                         return Settled::Not(Some(now.clone()));
                     }
                     _ => {}
                 },
-                Err(error) if error.disposition() != Disposition::Retry => return Settled::Not(None),
-                Err(_) => {}
+                (Err(error), _) if error.disposition() != Disposition::Retry => return Settled::Not(None),
+                (Err(_), _) => {}
             }
             if Instant::now() + pause >= end {
                 return Settled::Not(seen.ok());
@@ -872,62 +928,89 @@ impl Run<'_> {
             ..Ending::new(stage, calls.clone())
         };
         let ending = match now {
-            Ok(now) => match self.decide(&now)? {
-                Plan::Compliant => {
-                    let to = change.to.clone();
-                    let from = self.origin.clone().unwrap_or_else(|| change.from.clone());
-                    let ending = end(Stage::Verified, None, None, &to);
-                    self.lease = Some(lease.etag.clone());
-                    return Box::pin(self.seal(Change { from, to }, now, ending)).await;
-                }
-                Plan::Change(_) if stopped.is_some() => {
-                    return Err(Stop::retry(
-                        Duration::from_secs(900),
-                        format!(
-                            "run {} was cut off and can't be settled: {}",
-                            self.id,
-                            stopped.unwrap_or_default()
-                        ),
-                    ));
-                }
-                // It was accepted and is still not there: look again, don't write again.
-                Plan::Change(_) if last.stage == Stage::Applied && self.young(last) => {
-                    return Err(Stop::Retry {
-                        after: Duration::from_secs(60),
-                        why: format!("run {}: the change can't be seen yet", self.id),
-                        error: Some(ErrorKind::Unsettled),
-                    });
-                }
-                Plan::Change(Proposal { to, risk, notes }) => {
-                    if risk > last.risk.unwrap_or_default() {
-                        let reason =
-                            "the change that is left is riskier than the one that was begun".to_owned();
-                        end(Stage::Failed, Some(reason), Some(now), &to)
-                    } else {
-                        let next = Change { from: now, to };
-                        let mut record = self.record(Stage::Intent, &aws);
-                        record.change = Some(next.clone());
-                        record.risk = Some(risk);
-                        record.notes.clone_from(&notes);
-                        record.reason = Some("goes on where the run was cut off".to_owned());
-                        let expect = Expect::Etag(lease.etag.clone());
-                        match self.begin(&aws, record, expect, Vec::new()).await {
-                            Ok(()) => return self.apply(&aws, next, risk, notes).await,
-                            Err(CommitError::Failed(error)) => return Err(error.into()),
-                            Err(error) => return Err(Stop::retry(Duration::from_secs(5), error.to_string())),
+            Ok(now) => {
+                let mut said = None;
+                let decided = match self.remediator.progress(&change, &now)? {
+                    None => self.decide(&now)?,
+                    Some(Progress::Done(what)) => {
+                        said = Some(what);
+                        Plan::Compliant
+                    }
+                    Some(Progress::Failed(why)) => {
+                        let failed = end(Stage::Failed, Some(why), Some(now), &change.to);
+                        self.lease = Some(lease.etag.clone());
+                        return Ok(self.conclude(Ending { attempted: true, ..failed }).await);
+                    }
+                    Some(Progress::Going(what)) => {
+                        return Err(Stop::Retry {
+                            after: Duration::from_secs(60),
+                            why: format!("run {}: {what}", self.id),
+                            error: Some(ErrorKind::Unsettled),
+                        });
+                    }
+                };
+                match decided {
+                    Plan::Compliant => {
+                        let to = change.to.clone();
+                        let from = self.origin.clone().unwrap_or_else(|| change.from.clone());
+                        let ending = end(Stage::Verified, said, None, &to);
+                        self.lease = Some(lease.etag.clone());
+                        return Box::pin(self.seal(Change { from, to }, now, ending)).await;
+                    }
+                    Plan::Change(_) if stopped.is_some() => {
+                        return Err(Stop::retry(
+                            Duration::from_secs(900),
+                            format!(
+                                "run {} was cut off and can't be settled: {}",
+                                self.id,
+                                stopped.unwrap_or_default()
+                            ),
+                        ));
+                    }
+                    // It was accepted and is still not there: look again, don't write again.
+                    Plan::Change(_) if last.stage == Stage::Applied && self.young(last) => {
+                        return Err(Stop::Retry {
+                            after: Duration::from_secs(60),
+                            why: format!("run {}: the change can't be seen yet", self.id),
+                            error: Some(ErrorKind::Unsettled),
+                        });
+                    }
+                    Plan::Change(Proposal { to, risk, notes }) => {
+                        if risk > last.risk.unwrap_or_default() {
+                            let reason =
+                                "the change that is left is riskier than the one that was begun".to_owned();
+                            end(Stage::Failed, Some(reason), Some(now), &to)
+                        } else {
+                            let next = Change { from: now, to };
+                            let mut record = self.record(Stage::Intent, &aws);
+                            record.change = Some(next.clone());
+                            record.risk = Some(risk);
+                            record.notes.clone_from(&notes);
+                            record.reason = Some("goes on where the run was cut off".to_owned());
+                            let expect = Expect::Etag(lease.etag.clone());
+                            match self.begin(&aws, record, expect, Vec::new()).await {
+                                Ok(()) => return self.apply(&aws, next, risk, notes).await,
+                                Err(CommitError::Failed(error)) => return Err(error.into()),
+                                Err(error) => {
+                                    return Err(Stop::retry(Duration::from_secs(5), error.to_string()));
+                                }
+                            }
                         }
                     }
+                    Plan::Wait { why, .. } | Plan::Refuse(why) | Plan::Exempt(why) => {
+                        let to = change.to.clone();
+                        let from = self.origin.as_ref().unwrap_or(&change.from);
+                        let stage =
+                            if self.remediator.same(&now, from)? { Stage::Skipped } else { Stage::Failed };
+                        let so = if stage == Stage::Skipped {
+                            "nothing is changed"
+                        } else {
+                            "not to be gone on with"
+                        };
+                        end(stage, Some(format!("cut off, and {so}: {why}")), Some(now), &to)
+                    }
                 }
-                Plan::Wait { why, .. } | Plan::Refuse(why) | Plan::Exempt(why) => {
-                    let to = change.to.clone();
-                    let from = self.origin.as_ref().unwrap_or(&change.from);
-                    let stage =
-                        if self.remediator.same(&now, from)? { Stage::Skipped } else { Stage::Failed };
-                    let so =
-                        if stage == Stage::Skipped { "nothing is changed" } else { "not to be gone on with" };
-                    end(stage, Some(format!("cut off, and {so}: {why}")), Some(now), &to)
-                }
-            },
+            }
             Err(error) => match error.disposition() {
                 Disposition::Retry => return Err(error.into()),
                 Disposition::Close => {
@@ -1254,8 +1337,17 @@ impl Run<'_> {
 
 /// How a look at the change ended.
 enum Settled {
-    Done(Value),
+    /// With what AWS says of it, where that is all that is known.
+    Done(Value, Option<String>),
     Not(Option<Value>),
+    /// What AWS carried out has ended otherwise, and how.
+    Failed(Value, String),
+}
+
+/// Whether text of a finding can stand in a parameter.
+fn is_plain(text: &str) -> bool {
+    (1..=512).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/=+@#".contains(&byte))
 }
 
 /// The outcome that a last record tells of.

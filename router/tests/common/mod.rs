@@ -16,8 +16,8 @@ use aws_config::SdkConfig;
 use jiff::Timestamp;
 use redress_remediators::{
     Access, Ask, Aws, BoxFuture, Change, Connection, Erased, Error, ErrorKind, Evidence, Facts, Key,
-    KindInfo, LastSeen, Misplaced, NoParams, Plan, Proposal, Remediator, Resource, Result, Risk, Sighting,
-    Spec, Undo,
+    KindInfo, LastSeen, Misplaced, NoParams, Plan, Progress, Proposal, Remediator, Resource, Result, Risk,
+    Sighting, Spec, Undo,
 };
 use redress_router::{
     audit::{Asker, Record, Stage, Verb, verify_run},
@@ -60,6 +60,10 @@ pub struct Thing {
     /// Turning it on never returns.
     pub hangs_before: bool,
     pub hangs_after: bool,
+    /// What was started for it.
+    pub started: Started,
+    /// How what was started ends, once the lag is over.
+    pub ends_as: String,
 }
 
 static THINGS: LazyLock<Mutex<HashMap<String, Thing>>> = LazyLock::new(Mutex::default);
@@ -190,11 +194,7 @@ impl Remediator for TurnOn {
             1001 => Risk::Loss,
             _ => Risk::Cost,
         };
-        Plan::Change(Proposal {
-            to: Switch { on: true, beside: now.beside },
-            risk,
-            notes: vec!["a note".into()],
-        })
+        Plan::Change(Proposal { to: Switch { on: true, beside: now.beside }, risk, notes: vec!["a note".into()] })
     }
 
     async fn apply(_: &Aws, at: &ThingAt, change: &Change<Switch>) -> Result<()> {
@@ -313,7 +313,128 @@ impl Remediator for Retire {
     }
 }
 
-pub const REGISTRY: &[&dyn Erased] = &[&TurnOn, &Match, &Retire];
+/// Things of any type.
+pub struct Anything(String);
+
+impl Resource for Anything {
+    const KIND: KindInfo = KindInfo { asff: "*", cfn: "*", arn: "{id}", reads: &[], longest_id: 64 };
+
+    fn locate(seen: &Sighting<'_>) -> Result<Key, Misplaced> {
+        ThingAt::locate(seen)
+    }
+
+    fn arn(key: &Key) -> String {
+        key.fill(ThingAt::KIND.arn)
+    }
+
+    fn from_key(key: &Key) -> Result<Self, Misplaced> {
+        Ok(Self(key.id.clone()))
+    }
+
+    async fn inspect(&self, _: &Aws, _: bool) -> Result<Facts> {
+        Ok(Facts { tags: None })
+    }
+}
+
+/// What was started for a thing: number 0 is nothing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Started {
+    pub number: u32,
+    /// What for; said before it is started.
+    #[serde(default)]
+    pub what: String,
+    /// How it stands: `going`, `done` or whatever went wrong.
+    #[serde(default)]
+    pub status: String,
+    /// The run that has started it.
+    #[serde(default)]
+    pub run: String,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct What {
+    /// The fields that it is started with.
+    pub with: Vec<String>,
+}
+
+/// Starts something that AWS carries out in its own time, for any control.
+pub struct StartIt;
+
+impl Remediator for StartIt {
+    const SPEC: Spec = Spec { name: "test.start_it", version: 1, controls: &[], ..TurnOn::SPEC };
+    type Resource = Anything;
+    type Params = What;
+    type State = Started;
+
+    async fn observe(_: &Aws, at: &Anything) -> Result<Started> {
+        thing(&at.0, |thing| {
+            if let Some(error) = &thing.reading_fails {
+                return Err(error.clone());
+            }
+            let mut started = thing.started.clone();
+            if started.status == "going" {
+                if thing.lag == 0 {
+                    started.status.clone_from(&thing.ends_as);
+                }
+                thing.lag = thing.lag.saturating_sub(1);
+            }
+            Ok(started)
+        })
+    }
+
+    fn plan(now: &Started, ask: &Ask<'_, What>) -> Plan<Started> {
+        if now.number > 0 && !(ask.by_person && now.status == "broken") {
+            return Plan::Wait { until: ask.at, why: format!("number {} is {}", now.number, now.status) };
+        }
+        let known = ask.params.with.iter().map(|name| ask.fields[name].as_str());
+        Plan::change(Started { what: known.collect::<Vec<_>>().join(" "), ..now.clone() }, Risk::Downtime)
+    }
+
+    async fn apply(aws: &Aws, at: &Anything, change: &Change<Started>) -> Result<()> {
+        if thing(&at.0, |thing| thing.hangs_before) {
+            std::future::pending::<()>().await;
+        }
+        let result = thing(&at.0, |thing| {
+            if let Some(error) = &thing.writing_fails {
+                return Err(error.clone());
+            }
+            // Whoever asks twice for the same run starts it once.
+            if thing.started.run != aws.run() {
+                thing.writes += 1;
+                thing.started = Started {
+                    number: thing.started.number + 1,
+                    what: change.to.what.clone(),
+                    status: "going".to_owned(),
+                    run: aws.run().to_owned(),
+                };
+            }
+            Ok(())
+        });
+        if thing(&at.0, |thing| thing.hangs_after) {
+            std::future::pending::<()>().await;
+        }
+        result
+    }
+
+    fn progress(change: &Change<Started>, now: &Started) -> Option<Progress> {
+        (now.number > change.from.number).then(|| match now.status.as_str() {
+            "done" => Progress::Done(format!("number {} is done", now.number)),
+            "going" => Progress::Going(format!("number {} goes on", now.number)),
+            other => Progress::Failed(format!("number {} is {other}", now.number)),
+        })
+    }
+
+    fn undo(_: &Change<Started>, _: &Started) -> Undo<Started> {
+        Undo::Refuse("there is no way back".to_owned())
+    }
+
+    fn fields(params: &What) -> std::collections::BTreeSet<String> {
+        params.with.iter().cloned().collect()
+    }
+}
+
+pub const REGISTRY: &[&dyn Erased] = &[&TurnOn, &Match, &Retire, &StartIt];
 
 /// What a connection was asked for.
 #[derive(Clone, Debug, PartialEq)]

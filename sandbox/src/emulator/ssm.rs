@@ -1,5 +1,5 @@
 //! Where winterbaume's Systems Manager is not Amazon's: settings have no default and no status, documents belong to
-//! one account only, and which version of a document is shared is forgotten.
+//! one account only, which version of a document is shared is forgotten, and automations never end.
 //!
 //! A setting that nobody has set
 //! [answers with its default](https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetServiceSetting.html),
@@ -14,6 +14,7 @@ use http::Response;
 use serde_json::{Value, json};
 use winterbaume_core::DEFAULT_ACCOUNT_ID;
 
+use super::automation::Automations;
 use super::locked;
 use super::others::Others;
 use super::wire::{Refusal, Request, respond, rewrite};
@@ -27,6 +28,7 @@ pub(super) struct Systems {
     settings: Mutex<HashMap<(String, String), String>>,
     /// By Region, document and account.
     versions: Mutex<HashMap<(String, String, String), String>>,
+    automations: Automations,
 }
 
 impl Systems {
@@ -39,6 +41,12 @@ impl Systems {
         let input: Value = serde_json::from_slice(&request.body).unwrap_or_default();
         if operation.ends_with("ServiceSetting") {
             return self.setting(request, operation, &input);
+        }
+        if operation.contains("AutomationExecution") {
+            return match self.automations.answer(&request.region, operation, &input) {
+                Ok(answer) => respond(200, "application/x-amz-json-1.1", answer.to_string()),
+                Err(refusal) => refusal.response("ssm"),
+            };
         }
         let name = input["Name"].as_str().unwrap_or_default();
         let key = |account: &str| (request.region.clone(), name.to_owned(), account.to_ascii_lowercase());
@@ -57,6 +65,9 @@ impl Systems {
         let mut response = others.pass(request).await;
         if !response.status().is_success() {
             return response;
+        }
+        if operation == "CreateDocument" {
+            self.automations.keep(&request.region, name, input["Content"].as_str().unwrap_or_default());
         }
         match operation {
             "DescribeDocument" | "CreateDocument" => {

@@ -60,5 +60,6 @@ pub const SCENARIOS: &[&Scenarios] = &[
     &super::sqs::encrypt_at_rest::SCENARIOS,
     &super::sqs::remove_public_statements::SCENARIOS,
     &super::ssm::block_public_sharing::SCENARIOS,
+    &super::ssm::run_runbook::SCENARIOS,
     &super::ssm::unshare_document::SCENARIOS,
 ];

@@ -29,6 +29,7 @@ mod ssm;
 use std::pin::Pin;
 
 use aws_config::SdkConfig;
+use redress_remediators::find;
 use serde_json::{Value, json};
 
 pub use list::SCENARIOS;
@@ -126,6 +127,8 @@ pub enum Expect {
     Fixed,
     /// It is fixed, and undo leads to this, in JSON: there is no way back to what it was.
     FixedOneWay(&'static str),
+    /// It is fixed, and undo is refused for a reason that has this in it.
+    FixedForGood(&'static str),
     /// There is nothing to do.
     Compliant,
     /// It is refused, for a reason that has this in it.
@@ -137,7 +140,7 @@ pub enum Expect {
 impl Expect {
     /// Whether anything is to be changed.
     pub fn changes(self) -> bool {
-        matches!(self, Self::Fixed | Self::FixedOneWay(_))
+        matches!(self, Self::Fixed | Self::FixedOneWay(_) | Self::FixedForGood(_))
     }
 }
 
@@ -193,9 +196,12 @@ impl Scenarios {
     /// Rules that give each of these cases to the remediator, with leave to do whatever it can: those of one case.
     pub fn rules(&self, case: &Case) -> String {
         let params = if case.params.is_empty() { "{}" } else { case.params };
+        // Tags of resources of any type are not read.
+        let general = find(self.remediator).is_some_and(|remediator| remediator.kind().is_any());
+        let exempt_by = if general { "    exempt_by: [file]\n" } else { "" };
         format!(
             "rules:\n  - name: scenario\n    control: {}\n    remediator: {}\n    params: {params}\n    \
-             automatic: apply\n    on_request: apply\n    max_risk: loss\n",
+             automatic: apply\n    on_request: apply\n    max_risk: loss\n{exempt_by}",
             case.control, self.remediator,
         )
     }

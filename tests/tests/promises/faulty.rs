@@ -1,10 +1,12 @@
 //! Remediators that break their contract, each in one way. Whatever they are made of, what the others are held to
 //! finds them.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_s3::types::{CorsConfiguration, CorsRule};
 use redress_remediators::{
-    Aws, BoxFuture, Change, Erased, Evidence, Facts, Key, KindInfo, Misplaced, Plan, REGISTRY, RawAsk,
-    Result, Sighting, Spec, Undo,
+    Aws, BoxFuture, Change, Erased, Evidence, Facts, Key, KindInfo, Misplaced, Plan, Progress, REGISTRY,
+    RawAsk, Result, Sighting, Spec, Undo,
 };
 use redress_sandbox::scenarios::SCENARIOS;
 use serde_json::Value;
@@ -104,6 +106,15 @@ impl Erased for Broken {
     }
     fn aging(&self, now: &Value) -> Result<bool> {
         self.inner.aging(now)
+    }
+    fn arn(&self, key: &Key) -> String {
+        self.inner.arn(key)
+    }
+    fn progress(&self, change: &Change<Value>, now: &Value) -> Result<Option<Progress>> {
+        self.inner.progress(change, now)
+    }
+    fn fields(&self, params: &Value) -> Result<BTreeSet<String>> {
+        self.inner.fields(params)
     }
     fn wants_control_params(&self, control: &str, params: &Value) -> Result<bool> {
         self.inner.wants_control_params(control, params)

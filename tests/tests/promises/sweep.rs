@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::{
     all, cases,
-    clean::{holds, outcome},
+    clean::{holds, is_done, outcome},
     is_long,
     world::{Order, Trouble, World},
 };
@@ -168,6 +168,8 @@ async fn judged(piece: &Piece, world: &World) -> Result<(), String> {
         other => return Err(format!("it does not come to an end: {other:?}")),
     };
     let expected = match piece.case.expect {
+        Expect::FixedForGood(_) if piece.verb == Verb::Undo => stage == Stage::Refused,
+        Expect::FixedForGood(_) => stage == good || stage == Stage::Waiting,
         Expect::Fixed | Expect::FixedOneWay(_) => stage == good || stage == ended,
         Expect::Compliant => stage == ended,
         Expect::Refused(_) if piece.verb != Verb::Undo => stage == Stage::Refused,
@@ -181,13 +183,22 @@ async fn judged(piece: &Piece, world: &World) -> Result<(), String> {
         return holds(world.look().await == before, || "it changed".to_owned());
     }
 
+    if matches!(piece.case.expect, Expect::FixedForGood(_)) {
+        let fixed = world.look().await;
+        if piece.verb != Verb::Undo {
+            let planned = outcome(world.ask(Verb::Plan, "plan").await)?;
+            holds(is_done(world, &planned), || format!("it is not done: {planned:?}"))?;
+            let undone = outcome(world.ask(Verb::Undo, "undo").await)?;
+            holds(undone.stage == Stage::Refused, || format!("undo: {undone:?}"))?;
+        }
+        holds(fixed != untouched && world.look().await == fixed, || "it did not stay".to_owned())?;
+        return world.is_settled().await;
+    }
+
     // It is as it should be, and goes back to what it was.
     if piece.verb != Verb::Undo {
         let planned = outcome(world.ask(Verb::Plan, "plan").await)?;
-        // What was removed is skipped.
-        holds(matches!(planned.stage, Stage::Compliant | Stage::Skipped), || {
-            format!("it is not compliant: {planned:?}")
-        })?;
+        holds(is_done(world, &planned), || format!("it is not compliant: {planned:?}"))?;
         let undone = outcome(world.ask(Verb::Undo, "undo").await)?;
         holds(undone.stage == Stage::Undone, || format!("undo: {undone:?}"))?;
     }
@@ -204,7 +215,8 @@ async fn judged(piece: &Piece, world: &World) -> Result<(), String> {
 fn plausible(piece: &Piece, class: Class, done: &Done, good: Stage) -> Result<(), String> {
     let clean = match piece.case.expect {
         _ if piece.verb == Verb::Undo && !piece.case.expect.changes() => Stage::Skipped,
-        Expect::Fixed | Expect::FixedOneWay(_) => good,
+        Expect::FixedForGood(_) if piece.verb == Verb::Undo => Stage::Refused,
+        Expect::Fixed | Expect::FixedOneWay(_) | Expect::FixedForGood(_) => good,
         Expect::Compliant => Stage::Compliant,
         Expect::Refused(_) => Stage::Refused,
         Expect::Exempt(_) => Stage::Exempt,
