@@ -62,6 +62,7 @@ impl Job {
             dry_run: self.dry_run,
             record: !self.dry_run,
             listed: true,
+            after: Vec::new(),
         }
     }
 }

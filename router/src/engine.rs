@@ -175,6 +175,8 @@ pub struct Request {
     pub record: bool,
     /// Whether Security Hub has the finding, and is told of outcomes.
     pub listed: bool,
+    /// What was fixed right before, together with this: a change that would make it fail again is refused.
+    pub after: Vec<Subject>,
 }
 
 /// A finding that never became one, and why.

@@ -15,11 +15,12 @@ use tracing::{error, info, warn};
 
 use crate::{
     activity::ActivityTable,
-    audit::{Asker, FindingRef, Stage, Verb},
+    audit::{Asker, FindingRef, Stage, Subject, Verb},
     config::Config,
     doctor,
     engine::{Dismissed, Done, Engine, Outcome, Request, told},
     event::{Decoded, Door, Envelope, Glance, Ignored, Incoming, decode, glance, printable, shown},
+    finding::Finding,
     inactive::{Home, Importer},
     report::Reporter,
     rules::OWN_ACTIONS,
@@ -44,6 +45,45 @@ pub struct Service {
     sqs: OnceCell<aws_sdk_sqs::Client>,
     activity: Option<Arc<ActivityTable>>,
     importer: Importer,
+}
+
+/// An event that was read.
+enum Ready {
+    /// It has findings to be handled.
+    Incoming(Box<Incoming>),
+    /// Nobody wants it, and why.
+    Unwanted(String),
+    /// It can't be decoded, and why.
+    Dead(String),
+}
+
+impl Ready {
+    /// The one finding that it has.
+    fn finding(&self) -> Option<&Finding> {
+        match self {
+            Self::Incoming(incoming) => match incoming.findings.as_slice() {
+                [Decoded::Finding(finding)] => Some(finding),
+                _ => None,
+            },
+            Self::Unwanted(_) | Self::Dead(_) => None,
+        }
+    }
+
+    fn control(&self) -> Option<&str> {
+        self.finding().map(|finding| finding.control.as_str())
+    }
+
+    /// What names the one resource that it is about, in either format; that two names are one resource's is left to the
+    /// lease.
+    fn resource(&self) -> Option<String> {
+        let finding = self.finding()?;
+        let [resource] = finding.resources.as_slice() else { return None };
+        let id = match &resource.id_alt {
+            Some(arn) if !resource.id.starts_with("arn:") => arn,
+            _ => &resource.id,
+        };
+        Some(format!("{}/{}/{id}", finding.account, finding.region))
+    }
 }
 
 /// What becomes of one event.
@@ -95,7 +135,7 @@ impl Service {
             Some(DOCTOR) => return Ok(Box::pin(self.examine(deadline)).await),
             _ => {}
         }
-        match Box::pin(self.event(text.as_bytes(), deadline)).await {
+        match Box::pin(self.event(self.read(text.as_bytes()), &mut Vec::new(), deadline)).await {
             Verdict::Done => Ok(Value::Null),
             Verdict::Retry { why, .. } => Err(TryAgain(why)),
             // There is no queue to put it aside on: trying again would not help, so it is logged whole
@@ -107,11 +147,32 @@ impl Service {
         }
     }
 
+    /// Handles the messages of a batch side by side, those about one resource one after the other: the lease would send
+    /// all but the first of them back to the queue, and two changes at odds are seen as such only together.
     async fn batch(self: &Arc<Self>, batch: SqsEvent, deadline: Instant) -> Value {
-        let mut tasks = JoinSet::new();
+        let mut groups: Vec<(String, Vec<(SqsMessage, Ready)>)> = Vec::new();
         for message in batch.records {
+            let ready = self.read(message.body.as_deref().unwrap_or_default().as_bytes());
+            let place = ready.resource();
+            match groups.iter_mut().find(|(known, _)| place.as_ref() == Some(known)) {
+                Some((_, group)) => group.push((message, ready)),
+                None => groups.push((place.unwrap_or_default(), vec![(message, ready)])),
+            }
+        }
+        let mut tasks = JoinSet::new();
+        for (_, mut group) in groups {
+            // A fix that may bring another finding goes before the fix of that one.
+            let raised: Vec<&str> =
+                group.iter().flat_map(|(_, ready)| self.may_raise(ready)).copied().collect();
+            group.sort_by_key(|(_, ready)| ready.control().is_some_and(|control| raised.contains(&control)));
             let service = Arc::clone(self);
-            tasks.spawn(async move { Box::pin(service.message(message, deadline)).await });
+            tasks.spawn(async move {
+                let (mut given_back, mut after) = (Vec::new(), Vec::new());
+                for (message, ready) in group {
+                    given_back.extend(Box::pin(service.message(message, ready, &mut after, deadline)).await);
+                }
+                given_back
+            });
         }
         let mut answer = SqsBatchResponse::default();
         for failed in tasks.join_all().await.into_iter().flatten() {
@@ -122,11 +183,22 @@ impl Service {
         serde_json::to_value(answer).unwrap_or_default()
     }
 
+    /// Controls that may fail once the finding is fixed.
+    fn may_raise(&self, ready: &Ready) -> &'static [&'static str] {
+        let rule = ready.finding().and_then(|finding| self.engine.rules.route(finding));
+        rule.map_or(&[], |rule| rule.remediator.may_raise())
+    }
+
     /// Handles a message; gives its id back if it must come again.
-    async fn message(&self, message: SqsMessage, deadline: Instant) -> Option<String> {
+    async fn message(
+        &self,
+        message: SqsMessage,
+        ready: Ready,
+        after: &mut Vec<Subject>,
+        deadline: Instant,
+    ) -> Option<String> {
         let id = message.message_id.clone().unwrap_or_default();
-        let body = message.body.clone().unwrap_or_default();
-        match self.event(body.as_bytes(), deadline).await {
+        match self.event(ready, after, deadline).await {
             Verdict::Done => None,
             Verdict::Retry { after, why } => {
                 let pause = pause(after, receive_count(&message), &id);
@@ -136,7 +208,7 @@ impl Service {
             }
             Verdict::Dead(why) => {
                 error!(message = id, why, "a message that can't be decoded");
-                match self.put_aside(&body, &why).await {
+                match self.put_aside(message.body.as_deref().unwrap_or_default(), &why).await {
                     Ok(()) => None,
                     Err(error) => {
                         warn!(message = id, error, "it could not be put aside");
@@ -220,16 +292,28 @@ impl Service {
         serde_json::to_value(report).unwrap_or_default()
     }
 
-    async fn event(&self, bytes: &[u8], deadline: Instant) -> Verdict {
+    /// What there is to do about an event, as far as its text says.
+    fn read(&self, bytes: &[u8]) -> Ready {
         if let Glance::Drop(ignored) = glance(bytes, &|control| self.engine.rules.wants(control)) {
-            Self::emit(&[Done::Unwanted(ignored.to_string())]);
-            return Verdict::Done;
+            return Ready::Unwanted(ignored.to_string());
         }
-        let incoming = match decode(bytes) {
-            Ok(incoming) => incoming,
-            Err(invalid) => return Verdict::Dead(invalid.to_string()),
+        match decode(bytes) {
+            Ok(incoming) => Ready::Incoming(Box::new(incoming)),
+            Err(invalid) => Ready::Dead(invalid.to_string()),
+        }
+    }
+
+    /// Handles an event. `after` is what was fixed before it in the same batch, and takes up what is fixed now.
+    async fn event(&self, ready: Ready, after: &mut Vec<Subject>, deadline: Instant) -> Verdict {
+        let incoming = match ready {
+            Ready::Incoming(incoming) => *incoming,
+            Ready::Unwanted(why) => {
+                Self::emit(&[Done::Unwanted(why)]);
+                return Verdict::Done;
+            }
+            Ready::Dead(why) => return Verdict::Dead(why),
         };
-        let (done, dead) = Box::pin(self.findings(incoming, deadline)).await;
+        let (done, dead) = Box::pin(self.findings(incoming, after, deadline)).await;
         if let Some(why) = self.tell(&done).await {
             return Verdict::Retry { after: Duration::from_secs(20), why };
         }
@@ -245,7 +329,12 @@ impl Service {
     }
 
     /// Handles the findings of an event, one after the other: they may be of one resource.
-    async fn findings(&self, incoming: Incoming, deadline: Instant) -> (Vec<Done>, Option<String>) {
+    async fn findings(
+        &self,
+        incoming: Incoming,
+        after: &mut Vec<Subject>,
+        deadline: Instant,
+    ) -> (Vec<Done>, Option<String>) {
         let Incoming { envelope, findings, keys } = incoming;
         let mut done = Vec::new();
         let mut dead = None;
@@ -271,8 +360,16 @@ impl Service {
                         dry_run: false,
                         record: true,
                         listed: true,
+                        after: after.clone(),
                     };
-                    done.extend(Box::pin(self.engine.handle(&request)).await);
+                    let ended = Box::pin(self.engine.handle(&request)).await;
+                    after.extend(ended.iter().filter_map(|done| match done {
+                        Done::Outcome(outcome) if outcome.stage == Stage::Verified => {
+                            Some(outcome.subject.clone())
+                        }
+                        _ => None,
+                    }));
+                    done.extend(ended);
                     continue;
                 }
                 Decoded::Ignored(ignored @ Ignored::InsightResults) => (Stage::Refused, ignored.to_string()),

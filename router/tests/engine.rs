@@ -17,6 +17,8 @@ mod progress;
 mod records;
 #[path = "engine/settling.rs"]
 mod settling;
+#[path = "engine/together.rs"]
+mod together;
 
 use std::{sync::atomic::Ordering, time::Duration};
 

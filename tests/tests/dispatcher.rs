@@ -168,6 +168,55 @@ async fn duplicates_in_eight_processes_make_one_change() {
     assert!(runs.len() >= 21, "every finding has an outcome: {}", runs.len());
 }
 
+/// Findings of one bucket come in one batch, in the wrong order: the bucket has no versions yet that a lifecycle rule
+/// could be for.
+#[tokio::test]
+async fn findings_of_one_resource_are_handled_in_their_order() {
+    const BOTH: &str = "
+rules:
+  - name: lifecycle
+    control: S3.10
+    remediator: s3.add_lifecycle_rule
+    automatic: apply
+    max_risk: loss
+  - name: versioning
+    control: S3.14
+    remediator: s3.enable_versioning
+    automatic: apply
+";
+    let deployment = Deployment::start().await.unwrap();
+    let function =
+        deployment.function().unwrap().env("REDRESS_RULES", rules_file(BOTH)).start().await.unwrap();
+    for bucket in ["first", "second"] {
+        deployment.bucket(bucket).await.unwrap();
+    }
+    for (control, bucket, number) in
+        [("S3.10", "first", 0), ("S3.10", "second", 1), ("S3.14", "first", 2), ("S3.14", "second", 3)]
+    {
+        let finding = ControlFinding::new(control)
+            .resource("AwsS3Bucket", &format!("arn:aws:s3:::{bucket}"))
+            .account(ACCOUNT)
+            .region(REGION)
+            .number(number);
+        let event = if number == 2 {
+            deployment.hub.import_ocsf([finding.ocsf()])
+        } else {
+            deployment.hub.import_as_aws([finding.asff()])
+        };
+        deployment.queue.send(event.unwrap().remove(0).to_string());
+    }
+    let batches = Poller::new(&deployment.queue, [function]).drain().await.unwrap();
+    assert_eq!(batches.len(), 1, "none came again");
+    assert!(deployment.queue.dead_letters().is_empty());
+    for bucket in ["first", "second"] {
+        let runs = deployment.runs(&key(bucket)).await.unwrap();
+        let runs: Vec<_> = runs.iter().map(|run| (run.stage, run.remediator.as_deref().unwrap())).collect();
+        let newest_first =
+            [(Stage::Verified, "s3.add_lifecycle_rule"), (Stage::Verified, "s3.enable_versioning")];
+        assert_eq!(runs, newest_first, "{bucket}");
+    }
+}
+
 #[tokio::test]
 async fn a_cap_of_twenty_holds_in_eight_processes() {
     let deployment = Deployment::start().await.unwrap();

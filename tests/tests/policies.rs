@@ -219,6 +219,7 @@ impl Subject<'_> {
             dry_run: false,
             record: true,
             listed: true,
+            after: Vec::new(),
         };
         match self.engine.handle(&request).await.remove(0) {
             Done::Outcome(outcome) => {

@@ -184,6 +184,7 @@ impl World {
             dry_run: false,
             record: true,
             listed: true,
+            after: Vec::new(),
         };
         let mut done = self.engine.handle(&request).await;
         assert_eq!(done.len(), 1, "{done:?}");

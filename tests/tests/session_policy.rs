@@ -139,6 +139,7 @@ async fn a_session_may_do_what_its_run_is_for_and_nothing_else() {
             dry_run: true,
             record: false,
             listed: true,
+            after: Vec::new(),
         };
         let done = engine.handle(&request).await.remove(0);
         let Done::Outcome(outcome) = &done else { panic!("{done:?}") };

@@ -253,6 +253,10 @@ impl Run<'_> {
             });
         }
 
+        if let Some(why) = self.undoes_what_came_before(request, &change.to)? {
+            return Err(Stop::stage(Stage::Refused, why));
+        }
+
         // guard
         let verdict = self.guard(stopped.filter(|_| writes), risk, facts.tags.as_ref(), &mut notes);
         let proposal = Some((change.clone(), risk, notes.clone()));
@@ -493,6 +497,39 @@ impl Run<'_> {
                 Undo::Refuse(why) => Plan::Refuse(why),
             },
         })
+    }
+
+    /// Why a change is at odds with one that was made right before: what that one was for would fail again.
+    fn undoes_what_came_before(&self, request: &Request, to: &Value) -> Result<Option<String>, Stop> {
+        if matches!(self.goal, Goal::Undo(_)) {
+            return Ok(None);
+        }
+        for before in &request.after {
+            let same = before.resource.as_ref() == Some(&self.key)
+                && before.remediator.as_deref() == Some(self.remediator.spec().name);
+            if !same {
+                continue;
+            }
+            let ask = RawAsk {
+                control: &before.control,
+                params: &before.params,
+                control_params: before.control_params.as_ref(),
+                at: self.started,
+                since: self.since,
+                seen: self.seen.as_ref(),
+                fields: &before.fields,
+                by_person: !before.asked_by.is_automatic(),
+            };
+            if matches!(self.remediator.plan(to, &ask)?, Plan::Change(_)) {
+                let rule = before.rule.as_deref().unwrap_or_default();
+                return Ok(Some(format!(
+                    "{} of rule `{}`, fixed a moment ago, would fail again: the two rules are at odds",
+                    before.control,
+                    shown(rule)
+                )));
+            }
+        }
+        Ok(None)
     }
 
     /// The first reason not to make the change.

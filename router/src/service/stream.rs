@@ -226,6 +226,7 @@ impl Service {
             dry_run: through_finding,
             record: !through_finding,
             listed: false,
+            after: Vec::new(),
         };
         let done = Box::pin(self.engine.handle(&request)).await;
         if !through_finding && let Some(why) = Box::pin(self.tell(&done)).await {

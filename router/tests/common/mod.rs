@@ -115,6 +115,8 @@ pub struct Switch {
 pub struct Params {
     /// How patient it is.
     pub patience: u32,
+    /// What is to stand beside it.
+    pub beside: Option<u32>,
 }
 
 /// What stands beside a thing that is not to be turned on.
@@ -168,7 +170,8 @@ impl Remediator for TurnOn {
     }
 
     fn plan(now: &Switch, ask: &Ask<'_, Params>) -> Plan<Switch> {
-        if now.on {
+        let beside = ask.params.beside.unwrap_or(now.beside);
+        if now.on && now.beside == beside {
             return Plan::Compliant;
         }
         if now.beside == REFUSED {
@@ -194,7 +197,7 @@ impl Remediator for TurnOn {
             1001 => Risk::Loss,
             _ => Risk::Cost,
         };
-        Plan::Change(Proposal { to: Switch { on: true, beside: now.beside }, risk, notes: vec!["a note".into()] })
+        Plan::Change(Proposal { to: Switch { on: true, beside }, risk, notes: vec!["a note".into()] })
     }
 
     async fn apply(_: &Aws, at: &ThingAt, change: &Change<Switch>) -> Result<()> {
@@ -210,6 +213,7 @@ impl Remediator for TurnOn {
             }
             thing.writes += 1;
             thing.on = change.to.on;
+            thing.beside = change.to.beside;
             if thing.answer_lost {
                 return Err(Error::new(ErrorKind::Transient, "connection reset"));
             }
@@ -756,6 +760,7 @@ impl World {
             dry_run: false,
             record: true,
             listed: true,
+            after: Vec::new(),
         }
     }
 

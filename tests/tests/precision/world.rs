@@ -130,6 +130,7 @@ impl World {
             dry_run: false,
             record: true,
             listed: true,
+            after: Vec::new(),
         };
         self.emulator.forget_calls();
         let mut done = engine.handle(&request).await;

@@ -514,6 +514,7 @@ impl World {
             dry_run: false,
             record: true,
             listed: true,
+            after: Vec::new(),
         };
         self.points.armed.fetch_add(1, Ordering::SeqCst);
         let done = tokio::select! {
