@@ -205,6 +205,11 @@ impl Entry {
         self.outcome == "planned" && self.change.is_some()
     }
 
+    /// Whether nothing of it is left to be done.
+    pub(crate) fn dealt_with(&self) -> bool {
+        matches!(self.outcome, "verified" | "undone" | "compliant" | "skipped")
+    }
+
     /// What the outcome means for the exit code.
     pub(crate) fn exit(&self) -> Exit {
         match self.outcome {

@@ -1,7 +1,7 @@
 //! Driving the engine: many resources at once, in a stable order, with patience.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -355,8 +355,19 @@ fn within(change: &Change<Value>, agreed: &Change<Value>) -> bool {
 
 /// Writes outcomes to their findings, in the Region of each; returns what could not be written.
 pub(crate) async fn report(context: &Context, items: &[Item]) -> Vec<String> {
+    // As the engine has it where it handles all resources of a finding at once: rules come back to one that is NEW.
+    let left = items.iter().filter(|item| !item.entry.dealt_with());
+    let left: HashSet<&str> = left.filter_map(|item| item.entry.finding.as_deref()).collect();
+    let outcomes: Vec<Outcome> = items
+        .iter()
+        .filter_map(|item| {
+            let outcome = item.outcome.as_deref()?;
+            let is_left = item.entry.finding.as_deref().is_some_and(|finding| left.contains(finding));
+            Some(Outcome { workflow_new: outcome.workflow_new && !is_left, ..outcome.clone() })
+        })
+        .collect();
     let mut regions: HashMap<&str, Vec<&Outcome>> = HashMap::new();
-    for outcome in items.iter().filter_map(|item| item.outcome.as_deref()) {
+    for outcome in &outcomes {
         regions.entry(outcome.subject.region.as_str()).or_default().push(outcome);
     }
     let mut failed = Vec::new();

@@ -43,16 +43,15 @@ impl Resource for AwsAccount {
     }
 }
 
-/// An account in one Region: of a setting that each of its Regions has of its own.
-#[allow(dead_code, reason = "settings of this kind belong to services that a build may leave out")]
-pub(crate) struct RegionOfAccount;
+/// An account in one Region: of a setting that each of its Regions has of its own, or of what it has there.
+pub struct RegionOfAccount;
 
 impl Resource for RegionOfAccount {
     const KIND: KindInfo = AwsAccount::KIND;
 
     fn locate(seen: &Sighting<'_>) -> Result<Key, Misplaced> {
         if seen.region == "global" {
-            return Err(Misplaced::new("the setting is one of each Region, and the finding names none"));
+            return Err(Misplaced::new("it is one of each Region, and the finding names none"));
         }
         named(seen, seen.region)
     }
@@ -60,7 +59,7 @@ impl Resource for RegionOfAccount {
     fn from_key(key: &Key) -> Result<Self, Misplaced> {
         own_id(key)?;
         if key.region == "global" {
-            return Err(Misplaced::new("the setting is one of each Region, and the key names none"));
+            return Err(Misplaced::new("it is one of each Region, and the key names none"));
         }
         Ok(Self)
     }

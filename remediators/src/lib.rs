@@ -61,6 +61,7 @@ mod sqs;
 #[cfg(feature = "ssm")]
 mod ssm;
 
+pub use account::RegionOfAccount;
 pub use action::{Action, Implied, On, policy};
 pub use aws::{Access, Aws, Call, Clock, Connection, Pace, Quota};
 pub use error::{Disposition, Error, ErrorKind, Result};

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    Access, Action, Aws, Error, ErrorKind, Facts, Implied, Key, KindInfo, Misplaced, Resource, Result,
-    Sighting,
+    Access, Action, Aws, Error, ErrorKind, Facts, Implied, Key, KindInfo, Misplaced, RegionOfAccount,
+    Resource, Result, Sighting,
 };
 
 /// One fix for one kind of resource.
@@ -44,6 +44,10 @@ pub trait Remediator: Send + Sync + 'static {
     /// What shows that the finding is true.
     const EVIDENCE: Evidence = Evidence::State;
 
+    /// Whether a finding of an account as a whole stands for resources of this kind in its Region: those that
+    /// [`members`](Self::members) lists, each of which is then a run of its own.
+    const OF_ACCOUNT: bool = false;
+
     /// The kind of resource it works on.
     type Resource: Resource;
 
@@ -58,6 +62,17 @@ pub trait Remediator: Send + Sync + 'static {
     /// # Errors
     /// [`ErrorKind::NotFound`] where the resource does not exist; anything else as AWS said it.
     fn observe(aws: &Aws, at: &Self::Resource) -> impl Future<Output = Result<Self::State>> + Send;
+
+    /// The ids of those resources that fail while the account is said to: [`Aws::key`] is the account's, in one
+    /// Region. A pointer, like the finding: each is proven and observed by its own run. With
+    /// [`OF_ACCOUNT`](Self::OF_ACCOUNT) only; it may call what is declared to be read.
+    ///
+    /// # Errors
+    /// As AWS said it, and where its answer does not say which they are: a list in part is none.
+    fn members(aws: &Aws) -> impl Future<Output = Result<Vec<String>>> + Send {
+        let _ = aws;
+        async { Ok(Vec::new()) }
+    }
 
     /// Decides what should change. Pure.
     fn plan(now: &Self::State, ask: &Ask<'_, Self::Params>) -> Plan<Self::State>;
@@ -431,6 +446,15 @@ pub trait Erased: Send + Sync + 'static {
     /// # Errors
     /// [`ErrorKind::Invalid`].
     fn check_params(&self, params: &Value) -> Result<()>;
+    /// See [`Remediator::OF_ACCOUNT`].
+    fn of_account(&self) -> bool {
+        false
+    }
+    /// See [`Remediator::members`]: their keys, sorted, each once.
+    fn members<'a>(&'a self, aws: &'a Aws) -> BoxFuture<'a, Result<Vec<Key>>> {
+        let _ = aws;
+        Box::pin(async { Ok(Vec::new()) })
+    }
     /// See [`Resource::locate`].
     ///
     /// # Errors
@@ -491,6 +515,11 @@ pub trait Erased: Send + Sync + 'static {
         Ok(BTreeSet::new())
     }
 
+    /// Whether a finding's resource of this type is one to fix, or an account that stands for such.
+    fn takes(&self, kind: &str) -> bool {
+        self.kind().covers(kind) || self.of_account() && RegionOfAccount::KIND.covers(kind)
+    }
+
     /// Every IAM action that `access` opens, those of the resource type included.
     fn actions(&self, access: Access) -> Vec<Action> {
         let spec = self.spec();
@@ -533,6 +562,24 @@ impl<R: Remediator> Erased for R {
 
     fn check_params(&self, params: &Value) -> Result<()> {
         params_of::<R>(params).map(drop)
+    }
+
+    fn of_account(&self) -> bool {
+        R::OF_ACCOUNT
+    }
+
+    fn members<'a>(&'a self, aws: &'a Aws) -> BoxFuture<'a, Result<Vec<Key>>> {
+        Box::pin(async move {
+            let mut keys = Vec::new();
+            for id in R::members(aws).await? {
+                let key = Key { kind: R::Resource::KIND.asff.to_owned(), id, ..aws.key().clone() };
+                resource_of::<R>(&key)?;
+                keys.push(key);
+            }
+            keys.sort();
+            keys.dedup();
+            Ok(keys)
+        })
     }
 
     fn locate(&self, seen: &Sighting<'_>) -> Result<Key, Misplaced> {

@@ -8,6 +8,7 @@
 //! No step knows the door through which the finding came, save for who asked. Decoding comes before
 //! ([`crate::event`]), telling people after ([`crate::report`]).
 
+mod members;
 mod run;
 
 use std::{
@@ -18,7 +19,8 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use redress_remediators::{
-    Access, BoxFuture, Change, Connection, Erased, Error, ErrorKind, Key, LastSeen, Risk, Sighting,
+    Access, BoxFuture, Change, Connection, Erased, Error, ErrorKind, Key, KindInfo, LastSeen,
+    RegionOfAccount, Resource as _, Risk, Sighting,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -308,31 +310,11 @@ impl Engine {
         subject.remediator = Some(remediator.spec().name.to_owned());
         subject.remediator_version = remediator.spec().version;
 
-        // locate: one run for each resource of the remediator's kind
-        let kind = remediator.kind();
-        let mut keys: Vec<Key> = Vec::new();
+        // locate: one run for each resource of the remediator's kind, or that an account stands for
+        let (mut keys, accounts, misplaced) = locate(finding, remediator);
         let mut done = Vec::new();
-        for resource in &finding.resources {
-            if !kind.covers(&resource.kind) {
-                continue;
-            }
-            let seen = Sighting {
-                kind: &resource.kind,
-                id: &resource.id,
-                id_alt: resource.id_alt.as_deref(),
-                account: &finding.account,
-                region: resource.region.as_deref().unwrap_or(&finding.region),
-                partition: resource.partition.as_deref().unwrap_or(&finding.partition),
-            };
-            // That its account and partition are the finding's is part of the finding's authenticity.
-            match remediator.locate(&seen) {
-                Ok(key) if keys.contains(&key) => {}
-                Ok(key) => keys.push(key),
-                Err(misplaced) => {
-                    let why = misplaced.to_string();
-                    done.push(self.refuse(request, subject.clone(), &at_large, &why).await);
-                }
-            }
+        for why in misplaced {
+            done.push(self.refuse(request, subject.clone(), &at_large, &why).await);
         }
         if let Some(only) = &request.only_resource {
             keys.retain(|key| key == only);
@@ -342,16 +324,38 @@ impl Engine {
             done.push(self.refuse(request, subject.clone(), &at_large, &why).await);
             keys.truncate(MOST_RESOURCES);
         }
-        if keys.is_empty() && done.is_empty() {
-            let why =
-                format!("the finding names no {} that `{}` could fix", kind.asff, remediator.spec().name);
+        let mut members = Vec::new();
+        for account in &accounts {
+            match self.members(request, &subject, account, remediator, rule).await {
+                Ok(found) => members.push(found),
+                Err(ended) => done.push(ended),
+            }
+        }
+        if keys.is_empty() && members.iter().all(|found| found.keys.is_empty()) && done.is_empty() {
+            let (kind, name) = (remediator.kind().asff, remediator.spec().name);
+            let why = format!("the finding names no {kind} that `{name}` could fix");
             done.push(self.refuse(request, subject.clone(), &at_large, &why).await);
         }
-        for key in keys {
+        for key in &keys {
             subject.resource = Some(key.clone());
             // Boxed: the way of a resource is a large future, and it is held once for each caller otherwise.
-            done.push(Box::pin(self.one(request, subject.clone(), key, remediator, rule)).await);
+            done.push(Box::pin(self.one(request, subject.clone(), key.clone(), remediator, rule)).await);
         }
+        for mut found in members {
+            found.keys.retain(|key| !keys.contains(key));
+            let mut ended = Vec::new();
+            for key in &found.keys {
+                if Instant::now() + self.settings.time_to_verify > request.deadline {
+                    break;
+                }
+                subject.resource = Some(key.clone());
+                let one = Box::pin(self.one(request, subject.clone(), key.clone(), remediator, rule)).await;
+                ended.push((key.clone(), !matches!(one, Done::Retry { .. })));
+                done.push(one);
+            }
+            done.extend(self.rest(request, found, &ended).await);
+        }
+        leave_new(&mut done);
         done
     }
 
@@ -369,7 +373,7 @@ impl Engine {
             };
             let serving = || with(false).chain(with(true));
             return serving()
-                .find(|remediator| finding.is_for(remediator.kind()))
+                .find(|remediator| finding.is_for(*remediator))
                 .or_else(|| serving().next())
                 .map(|remediator| Some((remediator, None)))
                 .ok_or_else(|| format!("{control} is not supported: no remediator serves it"));
@@ -675,6 +679,60 @@ impl Engine {
         run.look_back().await;
         run.conclude(Ending { reason: Some(why.to_owned()), ..Ending::new(stage, Vec::new()) }).await
     }
+}
+
+/// The resources that the finding names and the remediator can fix, the accounts among them that stand for such
+/// resources, and what is wrong with others.
+fn locate(finding: &Finding, remediator: &dyn Erased) -> (Vec<Key>, Vec<Key>, Vec<String>) {
+    let (mut keys, mut accounts, mut misplaced) = (Vec::new(), Vec::new(), Vec::new());
+    for resource in &finding.resources {
+        let stands = remediator.of_account() && RegionOfAccount::KIND.covers(&resource.kind);
+        if !remediator.takes(&resource.kind) {
+            continue;
+        }
+        let seen = Sighting {
+            kind: &resource.kind,
+            id: &resource.id,
+            id_alt: resource.id_alt.as_deref(),
+            account: &finding.account,
+            region: resource.region.as_deref().unwrap_or(&finding.region),
+            partition: resource.partition.as_deref().unwrap_or(&finding.partition),
+        };
+        // That its account and partition are the finding's is part of the finding's authenticity.
+        let (located, known) = if stands {
+            (RegionOfAccount::locate(&seen), &mut accounts)
+        } else {
+            (remediator.locate(&seen), &mut keys)
+        };
+        match located {
+            Ok(key) if known.contains(&key) => {}
+            Ok(key) => known.push(key),
+            Err(why) => misplaced.push(why.to_string()),
+        }
+    }
+    (keys, accounts, misplaced)
+}
+
+/// Of a finding of several resources one of which is still to be dealt with, the workflow stays NEW: rules take no
+/// other, and would not come back to that one.
+fn leave_new(done: &mut [Done]) {
+    let dealt_with = |done: &Done| match done {
+        Done::Outcome(outcome) => is_dealt_with(outcome.stage),
+        Done::Repeat { stage, .. } => is_dealt_with(*stage),
+        Done::Unwanted(_) | Done::Retry { .. } => false,
+    };
+    if done.iter().all(dealt_with) {
+        return;
+    }
+    for done in done {
+        if let Done::Outcome(outcome) = done {
+            outcome.workflow_new = false;
+        }
+    }
+}
+
+fn is_dealt_with(stage: Stage) -> bool {
+    matches!(stage, Stage::Verified | Stage::Undone | Stage::Compliant | Stage::Skipped)
 }
 
 fn new_run() -> String {

@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use redress_remediators::KindInfo;
+use redress_remediators::Erased;
 use serde::Serialize;
 use serde_json::Value;
 use thiserror::Error;
@@ -331,9 +331,9 @@ pub enum Forged {
 }
 
 impl Finding {
-    /// Whether it names a resource of this type.
-    pub fn is_for(&self, kind: &KindInfo) -> bool {
-        self.resources.iter().any(|resource| kind.covers(&resource.kind))
+    /// Whether it names a resource that the remediator could fix, or an account that stands for such.
+    pub fn is_for(&self, remediator: &dyn Erased) -> bool {
+        self.resources.iter().any(|resource| remediator.takes(&resource.kind))
     }
 
     /// Who has written the finding, by its product ARN alone.

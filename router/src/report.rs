@@ -7,7 +7,8 @@
 //! | verified | note, user-defined fields, workflow NEW → NOTIFIED | the same |
 //! | undone | note, user-defined fields | – |
 //!
-//! The workflow is never set to RESOLVED or SUPPRESSED: Security Hub resolves when its check passes.
+//! The workflow is never set to RESOLVED or SUPPRESSED: Security Hub resolves when its check passes. Of a finding of
+//! several resources it stays NEW as long as one of them is still to be dealt with.
 
 #[cfg(feature = "aws")]
 mod send;

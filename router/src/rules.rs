@@ -334,7 +334,7 @@ impl RuleSet {
     /// each, that is the first whose remediator is for one of the finding's; where none is, the first of all.
     pub fn route(&self, finding: &Finding) -> Option<&Rule> {
         let matching = || self.rules.iter().filter(|rule| rule.matches(finding));
-        matching().find(|rule| finding.is_for(rule.remediator.kind())).or_else(|| matching().next())
+        matching().find(|rule| finding.is_for(rule.remediator)).or_else(|| matching().next())
     }
 
     /// The rule of this name.

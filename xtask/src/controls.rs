@@ -90,13 +90,15 @@ fn section(text: &mut String, remediator: &dyn Erased) -> fmt::Result {
     let spec = remediator.spec();
     writeln!(text, "\n## {}", spec.name)?;
     let controls: Vec<String> = spec.controls.iter().map(|control| linked(control)).collect();
+    let of_account =
+        if remediator.of_account() { ", also where the finding names none but their account" } else { "" };
     if spec.is_general() {
         writeln!(
             text,
             "For any control and any type of resource, where a rule says so. No rule is built in.\n"
         )?;
     } else {
-        writeln!(text, "Fixes {}, on `{}`.\n", controls.join(", "), remediator.kind().cfn)?;
+        writeln!(text, "Fixes {}, on `{}`{of_account}.\n", controls.join(", "), remediator.kind().cfn)?;
     }
     writeln!(text, "- **What changes**: {}", cell(spec.what))?;
     writeln!(text, "- **Who notices**: {}", cell(spec.who_notices))?;

@@ -35,7 +35,13 @@ pub(crate) async fn run(global: &Global, args: &Apply, around: &mut Surroundings
     };
     match &agreed {
         Some(agreed) => {
-            given.extend(agreed.iter().map(|one| Given::finding("plan file", one.finding.clone())));
+            for (number, one) in agreed.iter().enumerate() {
+                // A finding of several resources stands in the file once for each.
+                let known = agreed.iter().take(number).any(|other| other.finding == one.finding);
+                if !known {
+                    given.push(Given::finding("plan file", one.finding.clone()));
+                }
+            }
         }
         None => given.extend(input::live(&args.findings, &context, around).await?),
     }

@@ -395,7 +395,7 @@ impl Run<'_> {
     }
 
     /// Other credentials for the same run.
-    async fn clients(&self, access: Access) -> Result<Aws, Error> {
+    pub(super) async fn clients(&self, access: Access) -> Result<Aws, Error> {
         let connection = self.connection(access, false).await?;
         Ok(Aws::new(connection, self.key.clone(), self.remediator, access).of_run(&self.id))
     }

@@ -438,7 +438,63 @@ impl Remediator for StartIt {
     }
 }
 
-pub const REGISTRY: &[&dyn Erased] = &[&TurnOn, &Match, &Retire, &StartIt];
+/// What is to be known of the things of one account.
+#[derive(Clone, Default)]
+pub struct Group {
+    /// Their ids; those that are off are listed.
+    pub things: Vec<String>,
+    pub listing_fails: Option<Error>,
+    pub listed: u32,
+}
+
+static GROUPS: LazyLock<Mutex<HashMap<String, Group>>> = LazyLock::new(Mutex::default);
+
+pub fn group<T>(account: &str, look: impl FnOnce(&mut Group) -> T) -> T {
+    look(GROUPS.lock().unwrap().entry(account.to_owned()).or_default())
+}
+
+/// Turns on what an account's finding stands for.
+pub struct TurnAllOn;
+
+impl Remediator for TurnAllOn {
+    const SPEC: Spec = Spec { name: "s3.turn_all_on", controls: &["EC2.1"], ..TurnOn::SPEC };
+    const OF_ACCOUNT: bool = true;
+    type Resource = ThingAt;
+    type Params = NoParams;
+    type State = Switch;
+
+    async fn members(aws: &Aws) -> Result<Vec<String>> {
+        tokio::task::yield_now().await;
+        let things = group(&aws.key().account, |group| {
+            group.listed += 1;
+            group.listing_fails.clone().map_or_else(|| Ok(group.things.clone()), Err)
+        })?;
+        Ok(things.into_iter().filter(|id| !thing(id, |thing| thing.on)).collect())
+    }
+
+    async fn observe(aws: &Aws, at: &ThingAt) -> Result<Switch> {
+        <TurnOn as Remediator>::observe(aws, at).await
+    }
+
+    fn plan(now: &Switch, ask: &Ask<'_, NoParams>) -> Plan<Switch> {
+        let Ask { control, control_params, at, since, seen, by_person, .. } = *ask;
+        let params = &Params::default();
+        <TurnOn as Remediator>::plan(
+            now,
+            &Ask { control, params, control_params, at, since, seen, by_person },
+        )
+    }
+
+    async fn apply(aws: &Aws, at: &ThingAt, change: &Change<Switch>) -> Result<()> {
+        <TurnOn as Remediator>::apply(aws, at, change).await
+    }
+
+    fn undo(change: &Change<Switch>, now: &Switch) -> Undo<Switch> {
+        <TurnOn as Remediator>::undo(change, now)
+    }
+}
+
+pub const REGISTRY: &[&dyn Erased] = &[&TurnOn, &Match, &Retire, &StartIt, &TurnAllOn];
 
 /// What a connection was asked for.
 #[derive(Clone, Debug, PartialEq)]

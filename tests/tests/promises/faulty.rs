@@ -59,6 +59,12 @@ impl Erased for Broken {
     fn check_params(&self, params: &Value) -> Result<()> {
         self.inner.check_params(params)
     }
+    fn of_account(&self) -> bool {
+        self.inner.of_account()
+    }
+    fn members<'a>(&'a self, aws: &'a Aws) -> BoxFuture<'a, Result<Vec<Key>>> {
+        self.inner.members(aws)
+    }
     fn locate(&self, seen: &Sighting<'_>) -> Result<Key, Misplaced> {
         self.inner.locate(seen)
     }
