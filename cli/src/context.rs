@@ -339,6 +339,7 @@ mod tests {
                 | "AwsSsmDocument" => ("eu-west-1", kind.asff, "orders".to_owned()),
                 "AwsCognitoUserPool" => ("eu-west-1", kind.asff, "eu-west-1_AbCdEfGhI".to_owned()),
                 "AwsEc2NetworkAcl" => ("eu-west-1", kind.asff, "acl-0123456789abcdef0".to_owned()),
+                "AwsEc2Snapshot" => ("eu-west-1", kind.asff, "snap-0123456789abcdef0".to_owned()),
                 "AwsEc2Subnet" => ("eu-west-1", kind.asff, "subnet-0123456789abcdef0".to_owned()),
                 "AwsEc2TransitGateway" => ("eu-west-1", kind.asff, "tgw-0123456789abcdef0".to_owned()),
                 "AwsEc2Vpc" => ("eu-west-1", kind.asff, "vpc-0123456789abcdef0".to_owned()),

@@ -300,6 +300,82 @@ async fn two_controls_of_one_group_change_it_once_each() {
     assert_eq!(world.ingress().await, before);
 }
 
+/// A finding of the account is planned, made and undone by each of the snapshots that it stands for.
+#[tokio::test]
+async fn a_finding_of_the_account_is_one_of_each_snapshot() {
+    use aws_sdk_ec2::types::{OperationType, SnapshotAttributeName, SnapshotBlockPublicAccessState};
+    let world = World::new().await;
+    let ec2 = aws_sdk_ec2::Client::new(&world.emulator.sdk_config(ACCOUNT, REGION));
+    let mut ids = Vec::new();
+    for public in [true, true, false] {
+        let made = ec2.create_snapshot().volume_id("vol-0123456789abcdef0").send().await.unwrap();
+        let id = made.snapshot_id.unwrap();
+        let share = ec2.modify_snapshot_attribute().snapshot_id(&id).operation_type(OperationType::Add);
+        let share = share.user_ids("210987654321");
+        share.send().await.unwrap();
+        if public {
+            let share = ec2.modify_snapshot_attribute().snapshot_id(&id).operation_type(OperationType::Add);
+            share.group_names("all").send().await.unwrap();
+        }
+        ids.push(id);
+    }
+    ids[..2].sort();
+    let who = async || {
+        let mut all = Vec::new();
+        for id in &ids {
+            let asked = ec2.describe_snapshot_attribute().snapshot_id(id);
+            let asked = asked.attribute(SnapshotAttributeName::CreateVolumePermission);
+            all.push(asked.send().await.unwrap().create_volume_permissions().len());
+        }
+        all
+    };
+    let finding = ControlFinding::new("EC2.1").account(ACCOUNT).region(REGION);
+    let finding = finding.resource("AwsAccount", &format!("AWS::::Account:{ACCOUNT}"));
+    let file = world.file("finding.json", &finding.asff().to_string());
+    let plan = world.dir.join("plan.json").display().to_string();
+    world.emulator.forget_calls();
+
+    let planned = world.command(&["plan", &file, "--out", &plan, "--format", "json"]).await;
+    assert_eq!(planned.exit, Exit::Done, "{}{}", planned.out, planned.err);
+    let items = json_of(&planned)["items"].as_array().unwrap().clone();
+    let resources: Vec<&str> = items.iter().map(|item| item["resource"].as_str().unwrap()).collect();
+    let key = |id: &str| format!("aws/{ACCOUNT}/{REGION}/AwsEc2Snapshot/{id}");
+    assert_eq!(resources, [key(&ids[0]), key(&ids[1])]);
+    assert!(world.writes().is_empty() && !world.dir.join("state").exists());
+
+    let made = world.command(&["apply", &plan, "--yes"]).await;
+    assert_eq!(made.exit, Exit::Done, "{}{}", made.out, made.err);
+    assert!(made.out.contains("Apply: 2 fixed, 0 compliant"), "{}", made.out);
+    assert_eq!(world.writes(), ["ModifySnapshotAttribute"; 2]);
+    assert_eq!(who().await, [1, 1, 1], "the partner keeps what it has");
+    let again = world.command(&["apply", &file, "--yes"]).await;
+    assert!(again.out.contains("nothing to do: no resource of account"), "{}", again.out);
+
+    // One, by its ARN, which names no account; the other by its run.
+    let arn = |id: &str| format!("arn:aws:ec2:{REGION}::snapshot/{id}");
+    let undone = world.command(&["undo", "--resource", &arn(&ids[0]), "--yes"]).await;
+    assert_eq!(undone.exit, Exit::Done, "{}{}", undone.out, undone.err);
+    assert_eq!(who().await, [2, 1, 1]);
+    let told = json_of(&world.command(&["history", "--resource", &key(&ids[1]), "--format", "json"]).await);
+    let run = told["runs"][0]["run"].as_str().unwrap();
+    let block = ec2.enable_snapshot_block_public_access();
+    block.state(SnapshotBlockPublicAccessState::BlockNewSharing).send().await.unwrap();
+    let refused = world.command(&["undo", "--run", run, "--yes"]).await;
+    assert_eq!(refused.exit, Exit::Failed, "{}{}", refused.out, refused.err);
+    assert!(refused.out.contains("OperationNotPermitted") && refused.out.contains("nothing was changed"));
+    assert_eq!(who().await, [2, 1, 1]);
+    ec2.disable_snapshot_block_public_access().send().await.unwrap();
+    let undone = world.command(&["undo", "--run", run, "--yes"]).await;
+    assert_eq!(undone.exit, Exit::Done, "{}{}", undone.out, undone.err);
+    assert_eq!(who().await, [2, 2, 1]);
+
+    // All that the finding stood for, by its file.
+    let made = world.command(&["apply", &file, "--yes"]).await;
+    assert_eq!((made.exit, who().await), (Exit::Done, vec![1, 1, 1]), "{}{}", made.out, made.err);
+    let undone = world.command(&["undo", &file, "--yes"]).await;
+    assert_eq!((undone.exit, who().await), (Exit::Done, vec![2, 2, 1]), "{}{}", undone.out, undone.err);
+}
+
 #[tokio::test]
 async fn live_findings_are_asked_for_and_reported_to() {
     let world = World::new().await;

@@ -134,7 +134,8 @@ pub(crate) mod test {
     }
 
     impl Wire {
-        /// Answers every request that starts like this (`GET /?lifecycle`); later ones take precedence.
+        /// Answers every request that starts like this (`GET /?lifecycle`, `POST / Action=…` with its body); later
+        /// ones take precedence.
         pub(crate) fn answer(&self, to: &'static str, with: Canned) {
             self.answers.lock().unwrap().insert(0, (to, with));
         }
@@ -172,7 +173,7 @@ pub(crate) mod test {
                 headers: request.headers().iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect(),
                 body: String::from_utf8(request.body().bytes().unwrap_or_default().to_vec()).unwrap(),
             };
-            let line = format!("{} {}", sent.method, sent.uri);
+            let line = format!("{} {} {}", sent.method, sent.uri, sent.body);
             self.sent.lock().unwrap().push(sent);
             let answers = self.answers.lock().unwrap();
             let (status, headers, body) = answers

@@ -19,8 +19,8 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use redress_remediators::{
-    Access, BoxFuture, Change, Connection, Erased, Error, ErrorKind, Key, KindInfo, LastSeen,
-    RegionOfAccount, Resource as _, Risk, Sighting,
+    Access, BoxFuture, Change, Connection, Erased, Error, ErrorKind, Key, LastSeen, RegionOfAccount,
+    Resource as _, Risk, Sighting,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;

@@ -169,6 +169,17 @@ impl World {
         let id = (case.make)(&place).await.unwrap_or_else(|error| {
             panic!("{} {}: {:?}", scenarios.remediator, case.name, std::error::Error::source(&error))
         });
+        self.subject_at(scenarios, case, place, id)
+    }
+
+    /// A resource that is there already.
+    fn subject_at(
+        &self,
+        scenarios: &'static Scenarios,
+        case: &'static Case,
+        place: Place,
+        id: String,
+    ) -> Subject<'_> {
         let memory = Arc::new(Memory::default());
         let mut rules = scenarios.rules(case);
         // Of the tags of these, ministack asks for leave on no resource at all, which a session policy never gives.
@@ -237,10 +248,15 @@ impl Subject<'_> {
     async fn key(&self) -> Key {
         self.world.role(&everything(self.scenarios)).await;
         self.ask(Verb::Plan).await;
+        self.last_resource().await.parse().unwrap()
+    }
+
+    /// The resource of the last run.
+    async fn last_resource(&self) -> String {
         let runs = self.engine.store.runs(redress_router::store::Index::Account(ACCOUNT), 1).await.unwrap();
         let lines = self.engine.store.run(&runs[0].run).await.unwrap();
         let record: Value = serde_json::from_str(&lines[0]).unwrap();
-        record["resource"].as_str().unwrap().parse().unwrap()
+        record["resource"].as_str().unwrap().to_owned()
     }
 }
 
@@ -385,5 +401,42 @@ async fn a_session_is_none_for_the_neighbour() {
         assert_eq!(subject.look().await, before, "{name}");
         let fixed = subject.ask(Verb::Fix).await;
         assert_eq!(fixed.0, Stage::Verified, "{name}: {}", fixed.1);
+    }
+}
+
+/// A finding of the account: its list is made by a session of the account's, with reads alone. ministack lists a
+/// snapshot whoever may restore it, and then denies to look at it, since its ARNs of snapshots name an account: that
+/// much is seen of it, that it was listed.
+#[tokio::test]
+async fn a_list_of_an_account_takes_leave_to_list() {
+    let only = std::env::var("REDRESS_CASES").unwrap_or_default();
+    let listing = SCENARIOS.iter().copied().find(|one| one.remediator == "ec2.unshare_snapshot");
+    let Some(scenarios) = listing.filter(|one| one.remediator.contains(&only)) else { return };
+    let world = World::new().await;
+    let place = Place {
+        config: sdk_config(world.ministack.url(), ACCOUNT),
+        account: ACCOUNT.to_owned(),
+        region: REGION.to_owned(),
+        name: "listed".to_owned(),
+    };
+    let ec2 = aws_sdk_ec2::Client::new(&place.config);
+    let volume = ec2.create_volume().availability_zone(format!("{REGION}a")).size(1).send().await.unwrap();
+    let snapshot = ec2.create_snapshot().volume_id(volume.volume_id.unwrap()).send().await.unwrap();
+    let snapshot = format!("AwsEc2Snapshot/{}", snapshot.snapshot_id.unwrap());
+    let account = format!("AwsAccount/{ACCOUNT}");
+    let case = scenarios.cases.iter().find(|case| case.of_account).unwrap();
+    let reads = share(scenarios, Access::Plan);
+    let without_list = without(&everything(scenarios), "ec2:DescribeSnapshots");
+    for (role, action, resource) in
+        [(reads, "ec2:DescribeSnapshotAttribute", snapshot), (without_list, "ec2:DescribeSnapshots", account)]
+    {
+        world.role(&role).await;
+        for verb in [Verb::Plan, Verb::Fix] {
+            let subject = world.subject_at(scenarios, case, place.clone(), String::new());
+            let denied = subject.ask(verb).await;
+            assert_eq!(denied.0, Stage::Denied, "{}", denied.1);
+            assert!(denied.1.contains(&format!("not authorized to perform: {action} ")), "{}", denied.1);
+            assert_eq!(subject.last_resource().await, format!("aws/{ACCOUNT}/{REGION}/{resource}"));
+        }
     }
 }

@@ -168,6 +168,12 @@ impl World {
     }
 
     async fn ask_as(&self, verb: Verb, finding: &Value, asked_by: Asker, event: String) -> Done {
+        let mut done = self.ask_all(verb, finding, asked_by, event).await;
+        assert_eq!(done.len(), 1, "{done:?}");
+        done.remove(0)
+    }
+
+    async fn ask_all(&self, verb: Verb, finding: &Value, asked_by: Asker, event: String) -> Vec<Done> {
         let finding = match decode_many(finding.to_string().as_bytes()).unwrap().remove(0) {
             Decoded::Finding(finding) => *finding,
             other => panic!("{other:?}"),
@@ -186,13 +192,13 @@ impl World {
             listed: true,
             after: Vec::new(),
         };
-        let mut done = self.engine.handle(&request).await;
-        assert_eq!(done.len(), 1, "{done:?}");
-        let done = done.remove(0);
-        if let Done::Outcome(outcome) = &done
-            && let Some(commit) = told(outcome)
-        {
-            self.engine.store.commit(&commit).await.unwrap();
+        let done = self.engine.handle(&request).await;
+        for done in &done {
+            if let Done::Outcome(outcome) = done
+                && let Some(commit) = told(outcome)
+            {
+                self.engine.store.commit(&commit).await.unwrap();
+            }
         }
         done
     }
@@ -373,6 +379,68 @@ async fn only_the_open_rules_of_a_group_are_revoked() {
     let restored = rules().await;
     assert!(before.is_subset(&restored), "{restored:#?}");
     assert_eq!(restored.len(), 5);
+}
+
+/// Must hold: an account's finding takes back every snapshot of its that is everybody's, in its Region; what others let
+/// everybody restore is described to it as well, and is none of it.
+#[tokio::test]
+async fn the_snapshots_of_an_account_are_its_own() {
+    use aws_sdk_ec2::types::{OperationType, SnapshotAttributeName};
+    const OTHER: &str = "999999999999";
+    let world = World::new().await;
+    let snapshot = async |account: &str, region: &str| {
+        let ec2 = aws_sdk_ec2::Client::new(&world.emulator.sdk_config(account, region));
+        let id = ec2
+            .create_snapshot()
+            .volume_id("vol-0123456789abcdef0")
+            .send()
+            .await
+            .unwrap()
+            .snapshot_id
+            .unwrap();
+        let share = ec2.modify_snapshot_attribute().snapshot_id(&id).operation_type(OperationType::Add);
+        share.group_names("all").send().await.unwrap();
+        (ec2, id)
+    };
+    let is_public = async |(ec2, id): &(aws_sdk_ec2::Client, String)| {
+        let asked = ec2.describe_snapshot_attribute().snapshot_id(id);
+        let asked = asked.attribute(SnapshotAttributeName::CreateVolumePermission).send().await.unwrap();
+        !asked.create_volume_permissions().is_empty()
+    };
+    let own = [snapshot(ACCOUNT, REGION).await, snapshot(ACCOUNT, REGION).await];
+    let elsewhere = snapshot(ACCOUNT, "us-east-1").await;
+    let theirs = snapshot(OTHER, REGION).await;
+    let mine = aws_sdk_ec2::Client::new(&world.emulator.sdk_config(ACCOUNT, REGION));
+    let seen = mine.describe_snapshots().restorable_by_user_ids("all").send().await.unwrap();
+    assert_eq!(seen.snapshots().len(), 3, "theirs is described to everybody");
+
+    let finding = |kind: &str, id: &str| {
+        ControlFinding::new("EC2.1").resource(kind, id).account(ACCOUNT).region(REGION).asff()
+    };
+    let of_account = finding("AwsAccount", &format!("AWS::::Account:{ACCOUNT}"));
+    let asked_by = Asker::Cli { caller: "tester".to_owned() };
+    let done = world.ask_all(Verb::Fix, &of_account, asked_by, "e-1".to_owned()).await;
+    let stage = |done: &Done| match done {
+        Done::Outcome(outcome) => outcome.stage,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(done.iter().map(stage).collect::<Vec<_>>(), [Stage::Verified; 2]);
+    for one in &own {
+        assert!(!is_public(one).await);
+    }
+    assert!(is_public(&elsewhere).await && is_public(&theirs).await);
+
+    // One that somebody else's account has, in a finding of this one.
+    world.emulator.forget_calls();
+    for id in [theirs.1.clone(), format!("arn:aws:ec2:{REGION}::snapshot/{}", theirs.1)] {
+        for verb in [Verb::Plan, Verb::Fix] {
+            let outcome = world.ask(verb, &finding("AwsEc2Snapshot", &id)).await;
+            assert_eq!(outcome.stage, Stage::Failed, "{:?}", outcome.reason);
+            let reason = outcome.reason.unwrap();
+            assert!(reason.contains(&format!("belongs to `{OTHER}`")), "{reason}");
+        }
+    }
+    assert!(world.writes().is_empty() && is_public(&theirs).await);
 }
 
 /// A finding about an inactive user is a pointer, never evidence; nobody's product but the account's own may

@@ -184,6 +184,10 @@ fn finding(subject: &Subject) -> Option<Finding> {
     let key: &Key = subject.resource.as_ref()?;
     let remediator = find(subject.remediator.as_deref()?)?;
     let kind = remediator.kind();
+    // The account's own outcome says that none of its resources was to be changed.
+    if remediator.of_account() && key.kind != kind.asff {
+        return None;
+    }
     let control = ControlId::parse(&subject.control)?;
     let ocsf = reference.metadata_uid.is_some();
     Some(Finding {
@@ -230,5 +234,38 @@ fn only_run(item: Item, run: &str) -> Item {
             Item { entry: item.entry.not_begun(&why), outcome: None, ..item }
         }
         _ => item,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use serde_json::json;
+
+    use super::*;
+
+    fn finding_of(resource: &str) -> Option<Finding> {
+        let subject = json!({
+            "verb": "fix",
+            "asked_by": { "door": "cli", "caller": "tester" },
+            "finding": { "id": "f-1", "product": "p" },
+            "control": "EC2.1",
+            "remediator": "ec2.unshare_snapshot",
+            "mode": "apply",
+            "account": "123456789012",
+            "region": "eu-west-1",
+            "resource": resource,
+        });
+        finding(&serde_json::from_value(subject).unwrap())
+    }
+
+    /// Of an account's finding, what its runs have changed can be undone; that there was nothing to change can't.
+    #[test]
+    fn the_resource_of_a_run_is_undone_and_not_its_account() {
+        let found = finding_of("aws/123456789012/eu-west-1/AwsEc2Snapshot/snap-0123456789abcdef0").unwrap();
+        let [resource] = found.resources.as_slice() else { unreachable!("{found:?}") };
+        assert_eq!(resource.id, "arn:aws:ec2:eu-west-1::snapshot/snap-0123456789abcdef0");
+        assert_eq!(resource.account.as_deref(), Some("123456789012"));
+        assert_eq!(finding_of("aws/123456789012/eu-west-1/AwsAccount/123456789012"), None);
     }
 }

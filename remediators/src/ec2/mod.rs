@@ -20,7 +20,9 @@ pub(crate) mod require_imdsv2_in_template;
 pub(crate) mod restrict_ingress;
 pub(crate) mod restrict_nacl_ingress;
 pub(crate) mod security_group;
+pub(crate) mod snapshot;
 pub(crate) mod snapshot_sharing;
+pub(crate) mod unshare_snapshot;
 pub(crate) mod withhold_public_addresses;
 
 use crate::{Misplaced, Sighting};

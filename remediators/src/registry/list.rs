@@ -39,6 +39,8 @@ pub const REGISTRY: &[&dyn Erased] = &[
     #[cfg(feature = "ec2")]
     &crate::ec2::restrict_nacl_ingress::RestrictNaclIngress,
     #[cfg(feature = "ec2")]
+    &crate::ec2::unshare_snapshot::UnshareSnapshot,
+    #[cfg(feature = "ec2")]
     &crate::ec2::withhold_public_addresses::WithholdPublicAddresses,
     #[cfg(feature = "ecr")]
     &crate::ecr::make_tags_immutable::MakeTagsImmutable,

@@ -477,11 +477,11 @@ impl Remediator for TurnAllOn {
     }
 
     fn plan(now: &Switch, ask: &Ask<'_, NoParams>) -> Plan<Switch> {
-        let Ask { control, control_params, at, since, seen, by_person, .. } = *ask;
+        let Ask { control, control_params, at, since, seen, by_person, fields, .. } = *ask;
         let params = &Params::default();
         <TurnOn as Remediator>::plan(
             now,
-            &Ask { control, params, control_params, at, since, seen, by_person },
+            &Ask { control, params, control_params, at, since, seen, by_person, fields },
         )
     }
 

@@ -1,5 +1,5 @@
 //! The part of EC2 that redress speaks of: VPCs, security groups, Elastic IPs and tags here, what else networks have in
-//! [`network`], [instances](compute) and their [templates] beside it.
+//! [`network`], [instances](compute) and their [templates], and [`snapshots`] beside it.
 //!
 //! Our own, because winterbaume's security groups lose descriptions, tags and prefix lists, don't know
 //! rules by id, and have no default group; its addresses read as an empty list once they are released, and
@@ -8,6 +8,7 @@
 
 mod compute;
 mod network;
+mod snapshots;
 mod templates;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -45,6 +46,7 @@ struct Network {
     released: BTreeSet<String>,
     allocated: u32,
     lan: network::Lan,
+    snapshots: snapshots::Snapshots,
 }
 
 struct Vpc {
@@ -109,11 +111,15 @@ impl Ec2 {
     pub(super) fn answer(&self, request: &Request, operation: &str) -> Response<Bytes> {
         let mut networks = locked(&self.0);
         let key = (request.account().to_owned(), request.region.clone());
+        let of_others =
+            networks.iter().filter(|((account, region), _)| *account != key.0 && *region == key.1);
+        let others = of_others.flat_map(|(_, network)| network.snapshots.shared_with(&key.0)).collect();
         let network = networks.entry(key).or_insert_with(|| Network {
             account: request.account().to_owned(),
             region: request.region.clone(),
             ..Network::default()
         });
+        network.snapshots.others = others;
         match network.perform(operation, &request.form) {
             Err(refusal) => refusal.response("ec2"),
             Ok(xml) => {
@@ -179,10 +185,12 @@ impl Network {
             "DescribeLaunchTemplateVersions" => self.describe_template_versions(form),
             "CreateLaunchTemplateVersion" => self.create_template_version(form),
             "ModifyLaunchTemplate" => self.modify_template(form),
-            other => network::perform(self, other, form).unwrap_or_else(|| {
-                let message = format!("The sandbox has no operation `{other}` of EC2.");
-                Err(invalid("UnsupportedOperation", message))
-            }),
+            other => network::perform(self, other, form)
+                .or_else(|| snapshots::perform(self, other, form))
+                .unwrap_or_else(|| {
+                    let message = format!("The sandbox has no operation `{other}` of EC2.");
+                    Err(invalid("UnsupportedOperation", message))
+                }),
         }
     }
 
@@ -661,6 +669,7 @@ impl Network {
             }
         }
         all.extend(self.compute.tags());
+        all.extend(self.snapshots.tags());
         for (id, template) in &mut self.templates {
             all.insert(id.clone(), ("launch-template", &mut template.tags));
         }

@@ -491,6 +491,94 @@ async fn groups_refuse_what_aws_refuses() {
 }
 
 #[tokio::test]
+async fn snapshots_are_seen_by_whom_they_are_shared_with_and_changed_by_their_owner() {
+    use aws_sdk_ec2::types::{
+        CreateVolumePermission, CreateVolumePermissionModifications, OperationType, PermissionGroup,
+        SnapshotAttributeName, SnapshotBlockPublicAccessState,
+    };
+    let emulator = Emulator::new();
+    let ec2 = aws_sdk_ec2::Client::new(&emulator.sdk_config(ACCOUNT, REGION));
+    let other = aws_sdk_ec2::Client::new(&emulator.sdk_config(OTHER, REGION));
+    let mut ids = Vec::new();
+    for _ in 0..7 {
+        let made = ec2.create_snapshot().volume_id("vol-0123456789abcdef0").send().await.unwrap();
+        ids.push(made.snapshot_id.unwrap());
+    }
+    let share = async |ec2: &aws_sdk_ec2::Client, id: &str, account: Option<&str>, add: bool| {
+        let who = CreateVolumePermission::builder().set_user_id(account.map(ToOwned::to_owned));
+        let who = if account.is_none() { who.group(PermissionGroup::All) } else { who }.build();
+        let change = CreateVolumePermissionModifications::builder();
+        let change = if add { change.add(who) } else { change.remove(who) }.build();
+        let request = ec2.modify_snapshot_attribute().snapshot_id(id);
+        request
+            .attribute(SnapshotAttributeName::CreateVolumePermission)
+            .create_volume_permission(change)
+            .send()
+            .await
+    };
+    let who = async |id: &str| -> Vec<String> {
+        let request = ec2.describe_snapshot_attribute().snapshot_id(id);
+        let found = request.attribute(SnapshotAttributeName::CreateVolumePermission).send().await.unwrap();
+        let name = |one: &CreateVolumePermission| {
+            one.group().map_or(one.user_id().unwrap_or_default(), PermissionGroup::as_str).to_owned()
+        };
+        found.create_volume_permissions.unwrap().iter().map(name).collect()
+    };
+    let listed = async |ec2: &aws_sdk_ec2::Client, owner: Option<&str>, by: Option<&str>| -> Vec<String> {
+        let request = ec2.describe_snapshots().set_owner_ids(owner.map(|owner| vec![owner.to_owned()]));
+        let request = request.set_restorable_by_user_ids(by.map(|by| vec![by.to_owned()])).max_results(5);
+        let found: Vec<_> = request.into_paginator().items().send().collect::<Result<_, _>>().await.unwrap();
+        found.into_iter().map(|one| one.snapshot_id.unwrap()).collect()
+    };
+    let sorted = |ids: &[String]| {
+        let mut ids = ids.to_vec();
+        ids.sort();
+        ids
+    };
+    // Six are everybody's, in two pages; the last is one account's.
+    for id in &ids[..6] {
+        share(&ec2, id, None, true).await.unwrap();
+    }
+    share(&ec2, &ids[0], Some(OTHER), true).await.unwrap();
+    share(&ec2, &ids[6], Some(OTHER), true).await.unwrap();
+    assert_eq!(listed(&ec2, Some("self"), Some("all")).await, sorted(&ids[..6]));
+    assert_eq!(listed(&ec2, Some("self"), None).await.len(), 7);
+    assert_eq!(listed(&other, None, None).await, sorted(&ids));
+    assert!(listed(&other, Some("self"), Some("all")).await.is_empty());
+    assert_eq!(listed(&other, Some(ACCOUNT), Some("self")).await, sorted(&[ids[0].clone(), ids[6].clone()]));
+    let seen = other.describe_snapshots().snapshot_ids(&ids[0]).send().await.unwrap();
+    assert_eq!(seen.snapshots()[0].owner_id(), Some(ACCOUNT));
+    assert_eq!(code(share(&other, &ids[0], None, false).await), is("AuthFailure", 403));
+    assert_eq!(code(share(&other, "snap-0123abcd", None, false).await), is("InvalidSnapshot.NotFound", 400));
+
+    // One is taken back: the other permissions stay. Once more is no error.
+    for _ in 0..2 {
+        share(&ec2, &ids[0], None, false).await.unwrap();
+        assert_eq!(who(&ids[0]).await, [OTHER]);
+    }
+    // The older form of the same.
+    let older = ec2.modify_snapshot_attribute().snapshot_id(&ids[1]).operation_type(OperationType::Remove);
+    older.group_names("all").send().await.unwrap();
+    assert!(who(&ids[1]).await.is_empty());
+    assert_eq!(listed(&ec2, Some("self"), Some("all")).await, sorted(&ids[2..6]));
+    let reset = ec2.reset_snapshot_attribute().snapshot_id(&ids[6]);
+    reset.attribute(SnapshotAttributeName::CreateVolumePermission).send().await.unwrap();
+    assert!(who(&ids[6]).await.is_empty());
+
+    // What is blocked stays as it is marked, and nothing is marked anew.
+    let block = SnapshotBlockPublicAccessState::BlockAllSharing;
+    ec2.enable_snapshot_block_public_access().state(block).send().await.unwrap();
+    assert_eq!(who(&ids[2]).await, ["all"]);
+    assert_eq!(code(share(&ec2, &ids[0], None, true).await), is("OperationNotPermitted", 400));
+    share(&ec2, &ids[0], Some("123123123123"), true).await.unwrap();
+    share(&ec2, &ids[2], None, false).await.unwrap();
+
+    ec2.delete_snapshot().snapshot_id(&ids[0]).send().await.unwrap();
+    let gone = ec2.describe_snapshots().snapshot_ids(&ids[0]).send().await;
+    assert_eq!(code(gone), is("InvalidSnapshot.NotFound", 400));
+}
+
+#[tokio::test]
 async fn addresses_are_released_only_while_unused() {
     let emulator = Emulator::new();
     let ec2 = aws_sdk_ec2::Client::new(&emulator.sdk_config(ACCOUNT, REGION));

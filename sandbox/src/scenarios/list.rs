@@ -21,6 +21,7 @@ pub const SCENARIOS: &[&Scenarios] = &[
     &super::ec2::require_imdsv2_in_template::SCENARIOS,
     &super::ec2::restrict_ingress::SCENARIOS,
     &super::ec2::restrict_nacl_ingress::SCENARIOS,
+    &super::ec2::unshare_snapshot::SCENARIOS,
     &super::ec2::withhold_public_addresses::SCENARIOS,
     &super::ecr::make_tags_immutable::SCENARIOS,
     &super::ecr::scan_on_push::SCENARIOS,

@@ -114,6 +114,8 @@ pub struct Case {
     pub parameters: &'static [(&'static str, &'static [&'static str])],
     /// How many days ago the user was last seen, where the activity table is the evidence; `None`: it has no row.
     pub last_seen: Option<u16>,
+    /// Whether the finding is of the account, which stands for the resource without naming it.
+    pub of_account: bool,
     /// Makes it.
     pub make: Make,
     /// What is to come of it.
@@ -148,7 +150,20 @@ impl Case {
     /// A case of a control without parameters, of a resource that is known to be unused for 200 days where that
     /// matters.
     pub(crate) const fn new(name: &'static str, control: &'static str, make: Make, expect: Expect) -> Self {
-        Self { name, control, params: "", parameters: &[], last_seen: Some(200), make, expect }
+        Self {
+            name,
+            control,
+            params: "",
+            parameters: &[],
+            last_seen: Some(200),
+            of_account: false,
+            make,
+            expect,
+        }
+    }
+
+    pub(crate) const fn of_account(self) -> Self {
+        Self { of_account: true, ..self }
     }
 
     pub(crate) const fn params(self, params: &'static str) -> Self {
@@ -172,10 +187,10 @@ impl Scenarios {
     pub fn control_finding(&self, case: &Case, at: &Place, id: &str) -> ControlFinding {
         // A finding of redress's own borrows the form of one of Security Hub's.
         let control = if case.control.starts_with("redress.") { "S3.14" } else { case.control };
-        let finding = ControlFinding::new(control)
-            .resource(self.resource_type, id)
-            .account(&at.account)
-            .region(&at.region);
+        let account = format!("AWS::::Account:{}", at.account);
+        let (kind, id) =
+            if case.of_account { ("AwsAccount", account.as_str()) } else { (self.resource_type, id) };
+        let finding = ControlFinding::new(control).resource(kind, id).account(&at.account).region(&at.region);
         case.parameters.iter().fold(finding, |finding, (name, values)| finding.parameter(name, values))
     }
 

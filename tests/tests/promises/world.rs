@@ -398,7 +398,8 @@ impl World {
 
     /// The finding of a resource that is not there.
     pub fn of_nothing(&mut self) -> bool {
-        let Some(absent) = self.scenarios.absent else { return false };
+        // A finding of the account names none.
+        let Some(absent) = self.scenarios.absent.filter(|_| !self.case.of_account) else { return false };
         self.finding = self.scenarios.finding(self.case, &self.place, &absent(&self.place));
         true
     }

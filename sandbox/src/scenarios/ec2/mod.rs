@@ -1,4 +1,4 @@
-//! Networks, Elastic IP addresses, instances, launch templates, and an account's defaults.
+//! Networks, Elastic IP addresses, instances, launch templates, snapshots, and an account's defaults.
 
 pub(super) mod block_public_snapshots;
 pub(super) mod close_default_group;
@@ -10,6 +10,7 @@ pub(super) mod require_imdsv2;
 pub(super) mod require_imdsv2_in_template;
 pub(super) mod restrict_ingress;
 pub(super) mod restrict_nacl_ingress;
+pub(super) mod unshare_snapshot;
 pub(super) mod withhold_public_addresses;
 
 use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
