@@ -898,24 +898,19 @@ impl Run<'_> {
         let mut pause = Duration::from_millis(100);
         loop {
             let seen = self.remediator.check(aws, change).await;
-            let progress = match &seen {
-                Ok(now) => self.remediator.progress(change, now).ok().flatten(),
-                Err(_) => None,
-            };
-            match (&seen, progress) {
-                (Ok(now), Some(Progress::Done(what))) => return Settled::Done(now.clone(), Some(what)),
-                (Ok(now), Some(Progress::Failed(why))) => return Settled::Failed(now.clone(), why),
-                (_, Some(Progress::Going(_))) => {}
-                (Ok(now), _) => match self.decide(now) {
-                    Ok(Plan::Compliant) => return Settled::Done(now.clone(), None),
+            match &seen {
+                Ok(now) => match self.left(change, now) {
+                    Ok(Left::Nothing(said)) => return Settled::Done(now.clone(), said),
+                    Ok(Left::Failed(why)) => return Settled::Failed(now.clone(), why),
+                    Ok(Left::Going(_)) => {}
                     // A refused write is not waited for.
                     _ if failure.is_some_and(|error| error.disposition() != Disposition::Retry) => {
                         return Settled::Not(Some(now.clone()));
                     }
                     _ => {}
                 },
-                (Err(error), _) if error.disposition() != Disposition::Retry => return Settled::Not(None),
-                (Err(_), _) => {}
+                Err(error) if error.disposition() != Disposition::Retry => return Settled::Not(None),
+                Err(_) => {}
             }
             if Instant::now() + pause >= end {
                 return Settled::Not(seen.ok());
@@ -965,89 +960,43 @@ impl Run<'_> {
             ..Ending::new(stage, calls.clone())
         };
         let ending = match now {
-            Ok(now) => {
-                let mut said = None;
-                let decided = match self.remediator.progress(&change, &now)? {
-                    None => self.decide(&now)?,
-                    Some(Progress::Done(what)) => {
-                        said = Some(what);
-                        Plan::Compliant
-                    }
-                    Some(Progress::Failed(why)) => {
-                        let failed = end(Stage::Failed, Some(why), Some(now), &change.to);
-                        self.lease = Some(lease.etag.clone());
-                        return Ok(self.conclude(Ending { attempted: true, ..failed }).await);
-                    }
-                    Some(Progress::Going(what)) => {
-                        return Err(Stop::Retry {
-                            after: Duration::from_secs(60),
-                            why: format!("run {}: {what}", self.id),
-                            error: Some(ErrorKind::Unsettled),
-                        });
-                    }
-                };
-                match decided {
-                    Plan::Compliant => {
-                        let to = change.to.clone();
-                        let from = self.origin.clone().unwrap_or_else(|| change.from.clone());
-                        let ending = end(Stage::Verified, said, None, &to);
-                        self.lease = Some(lease.etag.clone());
-                        return Box::pin(self.seal(Change { from, to }, now, ending)).await;
-                    }
-                    Plan::Change(_) if stopped.is_some() => {
-                        return Err(Stop::retry(
-                            Duration::from_secs(900),
-                            format!(
-                                "run {} was cut off and can't be settled: {}",
-                                self.id,
-                                stopped.unwrap_or_default()
-                            ),
-                        ));
-                    }
-                    // It was accepted and is still not there: look again, don't write again.
-                    Plan::Change(_) if last.stage == Stage::Applied && self.young(last) => {
-                        return Err(Stop::Retry {
-                            after: Duration::from_secs(60),
-                            why: format!("run {}: the change can't be seen yet", self.id),
-                            error: Some(ErrorKind::Unsettled),
-                        });
-                    }
-                    Plan::Change(Proposal { to, risk, notes }) => {
-                        if risk > last.risk.unwrap_or_default() {
-                            let reason =
-                                "the change that is left is riskier than the one that was begun".to_owned();
-                            end(Stage::Failed, Some(reason), Some(now), &to)
-                        } else {
-                            let next = Change { from: now, to };
-                            let mut record = self.record(Stage::Intent, &aws);
-                            record.change = Some(next.clone());
-                            record.risk = Some(risk);
-                            record.notes.clone_from(&notes);
-                            record.reason = Some("goes on where the run was cut off".to_owned());
-                            let expect = Expect::Etag(lease.etag.clone());
-                            match self.begin(&aws, record, expect, Vec::new()).await {
-                                Ok(()) => return self.apply(&aws, next, risk, notes).await,
-                                Err(CommitError::Failed(error)) => return Err(error.into()),
-                                Err(error) => {
-                                    return Err(Stop::retry(Duration::from_secs(5), error.to_string()));
-                                }
-                            }
-                        }
-                    }
-                    Plan::Wait { why, .. } | Plan::Refuse(why) | Plan::Exempt(why) => {
-                        let to = change.to.clone();
-                        let from = self.origin.as_ref().unwrap_or(&change.from);
-                        let stage =
-                            if self.remediator.same(&now, from)? { Stage::Skipped } else { Stage::Failed };
-                        let so = if stage == Stage::Skipped {
-                            "nothing is changed"
-                        } else {
-                            "not to be gone on with"
-                        };
-                        end(stage, Some(format!("cut off, and {so}: {why}")), Some(now), &to)
-                    }
+            Ok(now) => match self.left(&change, &now)? {
+                Left::Nothing(said) => {
+                    let to = change.to.clone();
+                    let from = self.origin.clone().unwrap_or_else(|| change.from.clone());
+                    let ending = end(Stage::Verified, said, None, &to);
+                    self.lease = Some(lease.etag.clone());
+                    return Box::pin(self.seal(Change { from, to }, now, ending)).await;
                 }
-            }
+                Left::Failed(why) => {
+                    let ending = end(Stage::Failed, Some(why), Some(now), &change.to);
+                    Ending { attempted: true, ..ending }
+                }
+                Left::Going(what) => return Err(self.unsettled(&what)),
+                Left::Change(_) if stopped.is_some() => {
+                    let why = stopped.unwrap_or_default();
+                    let why = format!("run {} was cut off and can't be settled: {why}", self.id);
+                    return Err(Stop::retry(Duration::from_secs(900), why));
+                }
+                // It was accepted and is still not there: look again, don't write again.
+                Left::Change(_) if last.stage == Stage::Applied && self.young(last) => {
+                    return Err(self.unsettled("the change can't be seen yet"));
+                }
+                Left::Change(Proposal { to, risk, .. }) if risk > last.risk.unwrap_or_default() => {
+                    let reason = "the change that is left is riskier than the one that was begun".to_owned();
+                    end(Stage::Failed, Some(reason), Some(now), &to)
+                }
+                Left::Change(proposal) => return self.go_on(&aws, lease, now, proposal).await,
+                Left::No(why) => {
+                    let to = change.to.clone();
+                    let from = self.origin.as_ref().unwrap_or(&change.from);
+                    let stage =
+                        if self.remediator.same(&now, from)? { Stage::Skipped } else { Stage::Failed };
+                    let so =
+                        if stage == Stage::Skipped { "nothing is changed" } else { "not to be gone on with" };
+                    end(stage, Some(format!("cut off, and {so}: {why}")), Some(now), &to)
+                }
+            },
             Err(error) => match error.disposition() {
                 Disposition::Retry => return Err(error.into()),
                 Disposition::Close => {
@@ -1070,6 +1019,48 @@ impl Run<'_> {
         // The lease is taken over by ending it: its etag is what we read.
         self.lease = Some(lease.etag.clone());
         Ok(self.conclude(ending).await)
+    }
+
+    /// What is left of a change, by what is seen now.
+    fn left(&self, change: &Change<Value>, now: &Value) -> Result<Left, Stop> {
+        Ok(match self.remediator.progress(change, now)? {
+            Some(Progress::Done(said)) => Left::Nothing(Some(said)),
+            Some(Progress::Going(what)) => Left::Going(what),
+            Some(Progress::Failed(why)) => Left::Failed(why),
+            None => match self.decide(now)? {
+                Plan::Compliant => Left::Nothing(None),
+                Plan::Change(proposal) => Left::Change(proposal),
+                Plan::Wait { why, .. } | Plan::Refuse(why) | Plan::Exempt(why) => Left::No(why),
+            },
+        })
+    }
+
+    /// What was accepted is under way: another time.
+    fn unsettled(&self, what: &str) -> Stop {
+        let why = format!("run {}: {what}", self.id);
+        Stop::Retry { after: Duration::from_secs(60), why, error: Some(ErrorKind::Unsettled) }
+    }
+
+    /// Makes what is left of a change, under an intent of its own.
+    async fn go_on(
+        &mut self,
+        aws: &Aws,
+        lease: &Item,
+        now: Value,
+        left: Proposal<Value>,
+    ) -> Result<Done, Stop> {
+        let Proposal { to, risk, notes } = left;
+        let next = Change { from: now, to };
+        let mut record = self.record(Stage::Intent, aws);
+        record.change = Some(next.clone());
+        record.risk = Some(risk);
+        record.notes.clone_from(&notes);
+        record.reason = Some("goes on where the run was cut off".to_owned());
+        match self.begin(aws, record, Expect::Etag(lease.etag.clone()), Vec::new()).await {
+            Ok(()) => self.apply(aws, next, risk, notes).await,
+            Err(CommitError::Failed(error)) => Err(error.into()),
+            Err(error) => Err(Stop::retry(Duration::from_secs(5), error.to_string())),
+        }
     }
 
     /// For how long a change that was accepted is waited for before it is made again.
@@ -1379,6 +1370,20 @@ enum Settled {
     Not(Option<Value>),
     /// What AWS carried out has ended otherwise, and how.
     Failed(Value, String),
+}
+
+/// What is left of a change that was begun.
+enum Left {
+    /// It is made; with what AWS says of it, where that is all that is known.
+    Nothing(Option<String>),
+    /// AWS is at it.
+    Going(String),
+    /// What AWS carried out has ended otherwise, and how.
+    Failed(String),
+    /// This is still to be made.
+    Change(Proposal<Value>),
+    /// It is not to be made any more, and why.
+    No(String),
 }
 
 /// Whether text of a finding can stand in a parameter.

@@ -25,7 +25,7 @@ rules:
 
 fn world(id: &str, ends_as: &str) -> World {
     let world = World::new(id, RULES);
-    world.thing(|thing| thing.ends_as = ends_as.to_owned());
+    world.thing(|thing| ends_as.clone_into(&mut thing.ends_as));
     world
 }
 
