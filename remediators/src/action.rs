@@ -86,6 +86,24 @@ impl Action {
 /// must stay under [2,048 characters](https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html);
 /// a test holds every remediator to that with the longest legal names.
 pub fn policy(remediator: &dyn Erased, access: Access, key: &Key) -> Value {
+    narrowed_policy(remediator, access, key, &[])
+}
+
+/// ARNs of declared actions, each with what a rule's parameters leave of it: see [`Remediator::narrowed`].
+///
+/// [`Remediator::narrowed`]: crate::Remediator::narrowed
+pub type Narrowed = Vec<(&'static str, String)>;
+
+/// The same, narrowed to what the run's rule names.
+pub fn narrowed_policy(
+    remediator: &dyn Erased,
+    access: Access,
+    key: &Key,
+    narrowed: &[(&'static str, String)],
+) -> Value {
+    let to = |template: &'static str| {
+        narrowed.iter().find(|(declared, _)| *declared == template).map_or(template, |(_, to)| to.as_str())
+    };
     let mut grouped: BTreeMap<On, Vec<&str>> = BTreeMap::new();
     for action in remediator.actions(access) {
         let names = grouped.entry(action.on).or_default();
@@ -99,7 +117,9 @@ pub fn policy(remediator: &dyn Erased, access: Access, key: &Key) -> Value {
             names.sort_unstable();
             let resource = match on {
                 On::Resource => key.fill(remediator.kind().arn),
-                On::Arn(template) | On::Created(template, _) | On::Passed(template, _) => key.fill(template),
+                On::Arn(template) | On::Created(template, _) | On::Passed(template, _) => {
+                    key.fill(to(template))
+                }
                 On::Region | On::Anything => "*".to_owned(),
             };
             let mut statement = json!({ "Effect": "Allow", "Action": names, "Resource": resource });

@@ -62,7 +62,7 @@ mod sqs;
 mod ssm;
 
 pub use account::RegionOfAccount;
-pub use action::{Action, Implied, On, policy};
+pub use action::{Action, Implied, Narrowed, On, narrowed_policy, policy};
 pub use aws::{Access, Aws, Call, Clock, Connection, Pace, Quota};
 pub use error::{Disposition, Error, ErrorKind, Result};
 pub use registry::{REGISTRY, find, serving};

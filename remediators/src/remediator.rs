@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    Access, Action, Aws, Error, ErrorKind, Facts, Implied, Key, KindInfo, Misplaced, RegionOfAccount,
-    Resource, Result, Sighting,
+    Access, Action, Aws, Error, ErrorKind, Facts, Implied, Key, KindInfo, Misplaced, Narrowed,
+    RegionOfAccount, Resource, Result, Sighting,
 };
 
 /// One fix for one kind of resource.
@@ -139,6 +139,13 @@ pub trait Remediator: Send + Sync + 'static {
     fn fields(params: &Self::Params) -> BTreeSet<String> {
         let _ = params;
         BTreeSet::new()
+    }
+
+    /// Of the ARNs that [`Self::SPEC`] declares actions on, those that the rule's parameters narrow, each with its
+    /// template for this rule: a run's session policy is made with these.
+    fn narrowed(params: &Self::Params) -> Narrowed {
+        let _ = params;
+        Narrowed::new()
     }
 }
 
@@ -514,6 +521,14 @@ pub trait Erased: Send + Sync + 'static {
         let _ = params;
         Ok(BTreeSet::new())
     }
+    /// See [`Remediator::narrowed`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] where the parameters can't be read.
+    fn narrowed(&self, params: &Value) -> Result<Narrowed> {
+        let _ = params;
+        Ok(Narrowed::new())
+    }
 
     /// Whether a finding's resource of this type is one to fix, or an account that stands for such.
     fn takes(&self, kind: &str) -> bool {
@@ -649,6 +664,10 @@ impl<R: Remediator> Erased for R {
 
     fn fields(&self, params: &Value) -> Result<BTreeSet<String>> {
         Ok(R::fields(&params_of::<R>(params)?))
+    }
+
+    fn narrowed(&self, params: &Value) -> Result<Narrowed> {
+        Ok(R::narrowed(&params_of::<R>(params)?))
     }
 }
 

@@ -9,7 +9,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::service_config::ServiceConfigKey;
 pub use redress_activity::environment::Roots;
 use redress_activity::environment::{self, Unusable};
-use redress_remediators::{BoxFuture, Connection, Error, ErrorKind, Result, policy};
+use redress_remediators::{BoxFuture, Connection, Error, ErrorKind, Result, narrowed_policy};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -230,7 +230,7 @@ fn about_source_identity(mut error: Error) -> Error {
 
 /// The session policy of a run: its remediator's actions for its access, on its one resource.
 pub fn sts_session_policy(purpose: &Purpose<'_>) -> Value {
-    let mut session = policy(purpose.remediator, purpose.access, purpose.key);
+    let mut session = narrowed_policy(purpose.remediator, purpose.access, purpose.key, purpose.narrowed);
     if purpose.control_params
         && let Some(statements) = session["Statement"].as_array_mut()
     {

@@ -150,6 +150,8 @@ pub struct Purpose<'a> {
     pub run: &'a str,
     /// Whether Security Hub is asked for the control's parameters as well.
     pub control_params: bool,
+    /// What the rule's parameters leave of the remediator's declared ARNs.
+    pub narrowed: &'a [(&'static str, String)],
 }
 
 /// One finding, and what is asked of it.

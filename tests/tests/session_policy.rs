@@ -61,6 +61,7 @@ async fn client(accounts: &Accounts, bucket: &str, access: Access) -> Result<aws
         access,
         run: "0190a1b2-0000-7000-8000-000000000000",
         control_params: false,
+        narrowed: &[],
     };
     let connection = accounts.connect(&purpose).await?;
     let config = aws_sdk_s3::config::Builder::from(&connection.config).force_path_style(true).build();

@@ -81,7 +81,10 @@ pub(crate) fn run(global: &Global, args: &Explain, around: &mut Surroundings) ->
     }
     writeln!(out)?;
     if serving.is_empty() {
-        writeln!(out, "No remediator serves it.")?;
+        writeln!(
+            out,
+            "No remediator serves it by itself. A rule may give it to a runbook: see `redress explain ssm.run_runbook`."
+        )?;
     }
     for remediator in serving {
         print(out, paint, remediator, &rules)?;

@@ -17,7 +17,7 @@ use serde::Deserializer;
 use sha2::{Digest as _, Sha256};
 
 use super::{any::AnyResource, template::Template};
-use crate::{Progress, prelude::*, remediator::Proposal, resource::Arn};
+use crate::{Narrowed, Progress, prelude::*, remediator::Proposal, resource::Arn};
 
 pub(crate) struct RunRunbook;
 
@@ -159,6 +159,7 @@ struct Execution {
 /// one for all Regions have no Region in their key.
 const DOCUMENTS: [&str; 2] =
     ["arn:{partition}:ssm:*:*:automation-definition/*:*", "arn:{partition}:ssm:*:*:document/*"];
+const ROLES: &str = "arn:{partition}:iam::{account}:role/*";
 const EXECUTIONS: &str = "arn:{partition}:ssm:*:{account}:automation-execution/*";
 
 impl Remediator for RunRunbook {
@@ -187,10 +188,7 @@ impl Remediator for RunRunbook {
                       https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_StartAutomationExecution.html.",
             },
             Implied {
-                action: Action::new(
-                    "iam:PassRole",
-                    On::Passed("arn:{partition}:iam::{account}:role/*", "ssm.amazonaws.com"),
-                ),
+                action: Action::new("iam:PassRole", On::Passed(ROLES, "ssm.amazonaws.com")),
                 why: "To hand Systems Manager the role that the runbook works with: \
                       https://docs.aws.amazon.com/systems-manager/latest/userguide/automation-setup-iam.html.",
             },
@@ -307,6 +305,19 @@ impl Remediator for RunRunbook {
             .map(str::to_owned)
             .chain(["account", "partition"].map(str::to_owned))
             .collect()
+    }
+
+    /// The one runbook and the one role: what a role policy, which knows no rule, can't say.
+    fn narrowed(params: &Params) -> Narrowed {
+        let document = params.document.iter().map(|document| name_of(document)).flat_map(|name| {
+            let [definition, document] = DOCUMENTS;
+            [
+                (definition, definition.replace("/*:", &format!("/{name}:"))),
+                (document, document.replace("/*", &format!("/{name}"))),
+            ]
+        });
+        let role = params.role.iter().map(|role| (ROLES, ROLES.replace("/*", &format!("/{role}"))));
+        document.chain(role).collect()
     }
 }
 
@@ -617,6 +628,27 @@ mod tests {
             let params: Params = serde_json::from_value(params).unwrap();
             assert!(matches!(plan(&now, &params, true), Plan::Refuse(why) if why.contains("`document`")));
         }
+    }
+
+    #[test]
+    fn a_session_may_start_the_one_runbook_and_pass_the_one_role() {
+        let key = "aws-us-gov/123456789012/us-gov-west-1/AwsS3Bucket/logs".parse().unwrap();
+        let session = |access, params: &serde_json::Value| {
+            let narrowed = crate::Erased::narrowed(&RunRunbook, params).unwrap();
+            crate::narrowed_policy(&RunRunbook, access, &key, &narrowed).to_string()
+        };
+        let rule = json!({ "document": "Fix", "role": "automation/fixer" });
+        let policy = session(crate::Access::Apply, &rule);
+        for arn in [
+            "arn:aws-us-gov:ssm:*:*:automation-definition/Fix:*",
+            "arn:aws-us-gov:ssm:*:*:document/Fix",
+            "arn:aws-us-gov:iam::123456789012:role/automation/fixer",
+        ] {
+            assert!(policy.contains(&format!("\"{arn}\"")), "{arn}: {policy}");
+        }
+        assert!(!policy.contains("role/*") && !policy.contains("document/*"), "{policy}");
+        let long = json!({ "document": "x".repeat(128), "role": "y".repeat(512) });
+        assert!(session(crate::Access::Undo, &long).chars().count() <= 2048);
     }
 
     #[test]

@@ -401,6 +401,7 @@ impl Run<'_> {
     }
 
     async fn connection(&self, access: Access, control_params: bool) -> Result<Connection, Error> {
+        let narrowed = self.remediator.narrowed(&self.subject.params)?;
         let purpose = Purpose {
             key: &self.key,
             region: &self.subject.region,
@@ -408,6 +409,7 @@ impl Run<'_> {
             access,
             run: &self.id,
             control_params,
+            narrowed: &narrowed,
         };
         let mut connection = self.engine.connect.connect(&purpose).await?;
         connection.pace = Some(self.engine.budget.until(self.deadline));

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use aws_sdk_s3::types::{CorsConfiguration, CorsRule};
 use redress_remediators::{
-    Aws, BoxFuture, Change, Erased, Evidence, Facts, Key, KindInfo, Misplaced, Plan, Progress, REGISTRY,
-    RawAsk, Result, Sighting, Spec, Undo,
+    Aws, BoxFuture, Change, Erased, Evidence, Facts, Key, KindInfo, Misplaced, Narrowed, Plan, Progress,
+    REGISTRY, RawAsk, Result, Sighting, Spec, Undo,
 };
 use redress_sandbox::scenarios::SCENARIOS;
 use serde_json::Value;
@@ -121,6 +121,9 @@ impl Erased for Broken {
     }
     fn fields(&self, params: &Value) -> Result<BTreeSet<String>> {
         self.inner.fields(params)
+    }
+    fn narrowed(&self, params: &Value) -> Result<Narrowed> {
+        self.inner.narrowed(params)
     }
     fn wants_control_params(&self, control: &str, params: &Value) -> Result<bool> {
         self.inner.wants_control_params(control, params)
