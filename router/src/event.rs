@@ -1016,6 +1016,12 @@ mod tests {
         assert!(matches!(glance(&of_length(MAX_EVENT), &|_| true), Glance::Drop(_)));
         assert_eq!(glance(&of_length(MAX_EVENT + 1), &|_| true), Glance::Keep);
         assert_eq!(glance(&corpus("")["other-source.json"], &|_| false), Glance::Keep);
+        // Nor is one dropped that is like Security Hub's in all but its source.
+        let ours = String::from_utf8(corpus("")["imported-s3-14.json"].clone()).unwrap();
+        assert!(matches!(glance(ours.as_bytes(), &|_| false), Glance::Drop(_)));
+        let other = ours.replace("\"aws.securityhub\"", "\"aws.other\"");
+        assert_ne!(other, ours);
+        assert_eq!(glance(other.as_bytes(), &|_| false), Glance::Keep);
     }
 
     #[test]
