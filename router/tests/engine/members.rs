@@ -17,6 +17,7 @@ use serde_json::json;
 use crate::{
     common::{Group, Thing, Trouble, World, asff, clicked, group, reason, stage, thing},
     denied, put,
+    records::kept,
 };
 
 const RULES: &str = "
@@ -142,6 +143,7 @@ async fn each_is_a_run_of_its_own() {
     let [one, two] = outcomes(&done)[..] else { panic!("{done:?}") };
     assert_ne!(one.run, two.run);
     assert!(one.workflow_new && two.workflow_new, "nothing of the finding is left");
+    assert_eq!(kept(&account.world, "members#"), Some(45), "days, as the memos of its runs");
     // Who lists may read, and nothing else; whoever changes is narrowed to the one.
     let ways = account.world.ways.asked.lock().unwrap().clone();
     let ways: Vec<(Access, &str)> = ways.iter().map(|way| (way.access, way.resource.as_str())).collect();
@@ -150,6 +152,22 @@ async fn each_is_a_run_of_its_own() {
     // The same event once more is no other change.
     assert_eq!(repeats(&account.ask(&account.imported("e-1")).await), [Stage::Verified; 2]);
     assert_eq!(account.writes(), 2);
+}
+
+/// A finding that names a resource is about that one, whoever else there is.
+#[tokio::test(start_paused = true)]
+async fn what_is_named_needs_no_list() {
+    let account = Account::new("100000000020", 2, RULES);
+    for (event, number) in [("e-1", 1), ("e-2", 0)] {
+        let mut request = account.imported(event);
+        let resource = &mut request.finding.resources[0];
+        resource.kind = "AwsTestThing".to_owned();
+        resource.id = format!("arn:aws:test:eu-west-1:{}:thing/{}", account.number, account.things[number]);
+        let done = account.ask(&request).await;
+        assert_eq!(stages(&done), [Stage::Verified]);
+        assert_eq!(ids(&done), [account.key(number).to_string()]);
+    }
+    assert_eq!((account.on(), account.listed()), (vec![true, true], 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -415,6 +433,10 @@ async fn without_time_the_rest_comes_again() {
     }
     assert_eq!((account.on(), account.writes()), (vec![true; 3], 3));
     assert_eq!(account.world.check_chains().await, 0);
+    // With just as much as a write takes to be seen, none is left.
+    let mut just = Account::new("210000000098", 2, RULES);
+    just.world.deadline = just.world.engine.settings.time_to_verify;
+    assert_eq!(stages(&just.ask(&just.imported("e-1")).await), [Stage::Verified, Stage::Verified]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::common::{RULES, Trouble, World, arn, clicked, finding, reason, stage};
 
 /// Days until an item of this kind counts as gone; `None` where none was written or it never goes.
-fn kept(world: &World, kind: &str) -> Option<i64> {
+pub(crate) fn kept(world: &World, kind: &str) -> Option<i64> {
     let done = world.store.done.lock().unwrap();
     done.iter().rev().find_map(|op| match op {
         Op::Put { key, expires: Some(expires), .. } if key.starts_with(kind) => {
