@@ -148,7 +148,7 @@ impl Engine {
         let mut members = Members { account, keys, left, begun, kept };
         let new = members.keys.iter().filter(|key| !members.begun.keys.contains(key)).cloned();
         let new: Vec<Key> = new.collect();
-        if request.record && !new.is_empty() && (mode == Mode::Apply || left > 0) {
+        if mode == Mode::Apply && !new.is_empty() {
             members.begun.keys.extend(new);
             self.keep(request, &mut members).await?;
         }

@@ -184,6 +184,7 @@ async fn a_plan_shows_each_and_writes_nothing() {
     );
     assert!(account.world.ways.accesses().iter().all(|access| *access == Access::Plan));
     assert_eq!((account.writes(), account.world.stages()), (0, vec![Stage::Planned; 3]));
+    assert_eq!(kept(&account.world, "members#"), None, "a plan begins nothing");
     // The one that is meant is not looked for: its own run says what there is to it.
     let listed = account.listed();
     let mut only = account.request(Verb::Fix, clicked("e-3"), "e-3");
@@ -249,7 +250,7 @@ async fn a_list_that_fails_is_no_list() {
     let account = Account::new("100000000007", 2, RULES);
     group(account.number, |group| group.listing_fails = Some(denied()));
     let done = account.ask(&account.imported("e-1")).await;
-    assert_eq!(stages(&done), [Stage::Denied]);
+    assert_eq!((stages(&done), outcomes(&done)[0].error), (vec![Stage::Denied], Some(ErrorKind::Denied)));
     assert!(
         reason(&done[0]).contains("can't be listed") && reason(&done[0]).contains("AccessDenied"),
         "{done:?}"
@@ -310,6 +311,9 @@ async fn none_is_said_once_and_contradicts_security_hub_after_two_days() {
         stages(&account.ask(&account.request(Verb::Plan, clicked("e-3"), "e-3")).await),
         [Stage::Compliant]
     );
+    // How far it might have gone.
+    let modes: Vec<Mode> = account.world.records().iter().map(|record| record.subject.mode).collect();
+    assert_eq!(modes, [Mode::Apply, Mode::Plan]);
 
     let account = Account::new("100000000011", 1, RULES);
     assert_eq!(stages(&account.ask(&account.imported("e-1")).await), [Stage::Verified]);
