@@ -258,7 +258,7 @@ impl Engine {
         let ended = done.iter().filter(|(key, ended)| *ended && !members.begun.ended.contains(key));
         let ended: Vec<Key> = ended.map(|(key, _)| key.clone()).collect();
         let why = format!("{left} more resources of account {} are left", members.account.account);
-        if request.record && !ended.is_empty() {
+        if request.record {
             for key in ended {
                 if !members.begun.keys.contains(&key) {
                     members.begun.keys.push(key.clone());

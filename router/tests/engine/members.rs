@@ -423,6 +423,19 @@ async fn many_are_handled_by_and_by() {
     assert_eq!(stages(&account.ask(&dry).await), [Stage::Refused; 35]);
 }
 
+/// A plan begins nothing, and comes to an end all the same.
+#[tokio::test(start_paused = true)]
+async fn a_plan_of_many_gets_further_each_time() {
+    let account = Account::new("100000000021", 40, RULES);
+    let plan = account.request(Verb::Plan, clicked("e-1"), "e-1");
+    let first = account.ask(&plan).await;
+    assert_eq!((first.len(), outcomes(&first).len()), (33, 32));
+    let second = account.ask(&plan).await;
+    assert_eq!(stages(&second), [Stage::Planned; 8]);
+    assert_eq!(ids(&second)[0], account.key(32).to_string());
+    assert_eq!(account.writes(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_time_the_rest_comes_again() {
     let mut account = Account::new("100000000016", 3, RULES);
