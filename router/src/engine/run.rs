@@ -739,7 +739,6 @@ impl Run<'_> {
                     reason: Some(why),
                     proposal,
                     after: Some(after),
-                    attempted: true,
                     ..Ending::new(Stage::Failed, aws.calls())
                 };
                 Ok(self.conclude(ending).await)
@@ -970,10 +969,7 @@ impl Run<'_> {
                     self.lease = Some(lease.etag.clone());
                     return Box::pin(self.seal(Change { from, to }, now, ending)).await;
                 }
-                Left::Failed(why) => {
-                    let ending = end(Stage::Failed, Some(why), Some(now), &change.to);
-                    Ending { attempted: true, ..ending }
-                }
+                Left::Failed(why) => end(Stage::Failed, Some(why), Some(now), &change.to),
                 Left::Going(what) => return Err(self.unsettled(&what)),
                 Left::Change(_) if stopped.is_some() => {
                     let why = stopped.unwrap_or_default();

@@ -199,6 +199,15 @@ async fn text_of_a_finding_is_a_name_or_stops_the_run() {
     assert_eq!(stage(&imported(&world, "e-1").await), Stage::Verified);
     let what = "eu-west-1 aws arn:aws:test:eu-west-1:123456789012:thing/named AwsTestThing";
     assert_eq!(started(&world).1.what, what);
+    // What has no Region of its own is worked on in the finding's.
+    let world = World::new("everywhere", &rules("[region]"));
+    world.thing(|thing| thing.ends_as = "done".to_owned());
+    let mut finding = world.finding("f-1");
+    finding.control = "Kinesis.1".parse().unwrap();
+    finding.resources[0].region = Some("global".to_owned());
+    let asked_by = crate::common::clicked("e-1");
+    let done = world.one(world.request(Verb::Fix, asked_by, "e-1", finding)).await;
+    assert_eq!((stage(&done), started(&world).1.what.as_str()), (Stage::Verified, "eu-west-1"), "{done:?}");
     let world = World::new("no-such", &rules("[no-such]"));
     assert!(reason(&imported(&world, "e-1").await).contains("`{no-such}` names nothing"));
 }

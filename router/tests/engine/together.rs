@@ -5,7 +5,9 @@ use redress_router::{
     engine::Done,
 };
 
-use crate::common::{World, reason, stage};
+use serde_json::json;
+
+use crate::common::{World, clicked, reason, stage};
 
 const RULES: &str = "
 rules:
@@ -53,6 +55,12 @@ async fn a_change_at_odds_with_the_one_before_is_refused() {
     let done = fix(&world, "S3.5", None, &before).await;
     assert_eq!((stage(&done), world.thing(|thing| thing.beside)), (Stage::Refused, 2));
     assert!(reason(&done).contains("S3.14 of rule `two`"), "{done:?}");
+    // A person's fix waits for nothing, and stands as well.
+    let mut other = before.clone();
+    other[0].asked_by = clicked("e-0");
+    other[0].params = json!({ "beside": 2, "patience": 7 });
+    let done = fix(&world, "S3.5", None, &other).await;
+    assert!(matches!(done, Done::Repeat { stage: Stage::Refused, .. }), "{done:?}");
     // What leaves it be is done; so is what another remediator, another resource or nobody has to do with.
     world.thing(|thing| thing.on = false);
     let done = fix(&world, "S3.5", Some("turn-on"), &before).await;
