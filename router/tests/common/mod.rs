@@ -413,6 +413,9 @@ impl Remediator for StartIt {
                     run: aws.run().to_owned(),
                 };
             }
+            if thing.answer_lost {
+                return Err(Error::new(ErrorKind::Rejected, "it was started already"));
+            }
             Ok(())
         });
         if thing(&at.0, |thing| thing.hangs_after) {

@@ -108,6 +108,15 @@ async fn what_takes_long_is_waited_for_and_not_started_again() {
     assert_eq!(reason(&done), "number 1 is done");
 }
 
+/// Whatever the call was answered with: what goes on has been accepted.
+#[tokio::test(start_paused = true)]
+async fn what_is_under_way_is_waited_for_in_spite_of_its_answer() {
+    let world = world("in-spite", "done");
+    world.thing(|thing| (thing.answer_lost, thing.lag) = (true, 2));
+    let done = imported(&world, "e-1").await;
+    assert_eq!((stage(&done), started(&world).0), (Stage::Verified, 1), "{done:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_fails_is_said_so_and_tried_again_for_a_person() {
     let failed = world("fails", "broken");
