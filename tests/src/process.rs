@@ -3,6 +3,7 @@
 //! `kill -9`).
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     fs,
     io::{BufRead, BufReader, Write},
@@ -74,9 +75,16 @@ pub(crate) fn log_file(name: &str, extension: &str) -> Result<PathBuf> {
 /// A port of 127.0.0.1 that was free a moment ago. It can be taken before it is used: who starts a server
 /// on it tries again with another.
 pub fn free_port() -> Result<u16> {
-    let listener =
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context(|| "no free port on 127.0.0.1".into())?;
-    Ok(listener.local_addr().context(|| "a listener without an address".into())?.port())
+    // Each once: of two programs that are about to listen on one port, the second would be taken for the first.
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context(|| "no free port on 127.0.0.1".into())?;
+        let port = listener.local_addr().context(|| "a listener without an address".into())?.port();
+        if GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port) {
+            return Ok(port);
+        }
+    }
 }
 
 /// What to start, and how.
