@@ -95,6 +95,11 @@ impl Error {
         Self { kind, message: message.into(), code: None, request_id: None }
     }
 
+    /// An answer of AWS's that leaves out what it always says.
+    pub fn unsaid(what: &str) -> Self {
+        Self::new(ErrorKind::Rejected, format!("AWS's answer does not say {what}"))
+    }
+
     /// What to do about it.
     pub fn disposition(&self) -> Disposition {
         self.kind.disposition()

@@ -3,9 +3,7 @@
 use aws_sdk_ec2::types;
 
 use super::{network::Named, tag_map};
-use crate::{
-    Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, action::On,
-};
+use crate::{Action, Aws, Error, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, action::On};
 
 /// A snapshot, and the account that is to be its owner: its ARN
 /// [names none](https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html#amazonec2-resources-for-iam-policies).
@@ -50,17 +48,12 @@ pub(crate) async fn restorable_by_everybody(aws: &Aws) -> Result<Vec<String>> {
     let mut pages = request.max_results(1000).into_paginator().send();
     let mut ids = Vec::new();
     while let Some(page) = pages.next().await {
-        let found = page?.snapshots.ok_or_else(|| unsaid("which snapshots everybody may restore"))?;
+        let found = page?.snapshots.ok_or_else(|| Error::unsaid("which snapshots everybody may restore"))?;
         for one in found {
-            ids.push(one.snapshot_id.ok_or_else(|| unsaid("which snapshot everybody may restore"))?);
+            ids.push(one.snapshot_id.ok_or_else(|| Error::unsaid("which snapshot everybody may restore"))?);
         }
     }
     Ok(ids)
-}
-
-/// What the answer should have said.
-pub(crate) fn unsaid(what: &str) -> Error {
-    Error::new(ErrorKind::Rejected, format!("AWS's answer does not say {what}"))
 }
 
 #[cfg(test)]

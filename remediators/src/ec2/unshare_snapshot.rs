@@ -4,7 +4,7 @@ use aws_sdk_ec2::types::{
     CreateVolumePermission, CreateVolumePermissionModifications, PermissionGroup, SnapshotAttributeName,
 };
 
-use super::snapshot::{Snapshot, restorable_by_everybody, unsaid};
+use super::snapshot::{Snapshot, restorable_by_everybody};
 use crate::{prelude::*, remediator::Proposal};
 
 pub(crate) struct UnshareSnapshot;
@@ -48,8 +48,9 @@ impl Remediator for UnshareSnapshot {
     async fn observe(aws: &Aws, at: &Snapshot) -> Result<Sharing> {
         let request = aws.ec2().describe_snapshot_attribute().snapshot_id(&at.id);
         let found = request.attribute(SnapshotAttributeName::CreateVolumePermission).send().await?;
-        let permissions =
-            found.create_volume_permissions.ok_or_else(|| unsaid("who may make volumes of the snapshot"))?;
+        let permissions = found
+            .create_volume_permissions
+            .ok_or_else(|| Error::unsaid("who may make volumes of the snapshot"))?;
         Ok(Sharing {
             public: permissions.iter().any(|one| one.group.as_ref() == Some(&PermissionGroup::All)),
         })

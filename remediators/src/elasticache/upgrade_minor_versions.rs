@@ -57,9 +57,8 @@ impl Remediator for UpgradeMinorVersions {
     type State = Upgrades;
 
     async fn observe(aws: &Aws, at: &Cluster) -> Result<Upgrades> {
-        let unsaid = |what| Error::new(ErrorKind::Rejected, format!("AWS's answer does not say {what}"));
         let found = at.describe(aws).await?;
-        let mut status = unfit(found.cache_cluster_status().ok_or_else(|| unsaid("its status"))?)?;
+        let mut status = unfit(found.cache_cluster_status().ok_or_else(|| Error::unsaid("its status"))?)?;
         let mut pending = found.pending_modified_values.is_some_and(waits);
         let group = found.replication_group_id.filter(|name| !name.is_empty());
         if let Some(name) = &group {
@@ -70,13 +69,13 @@ impl Remediator for UpgradeMinorVersions {
                 .unwrap_or_default()
                 .into_iter()
                 .find(|one| one.replication_group_id() == Some(name))
-                .ok_or_else(|| unsaid("what the cluster's replication group is like"))?;
-            let of_group = unfit(named.status().ok_or_else(|| unsaid("the group's status"))?)?;
+                .ok_or_else(|| Error::unsaid("what the cluster's replication group is like"))?;
+            let of_group = unfit(named.status().ok_or_else(|| Error::unsaid("the group's status"))?)?;
             status = status.or(of_group);
             pending |= named.pending_modified_values.is_some_and(waits_in_group);
         }
         Ok(Upgrades {
-            on: found.auto_minor_version_upgrade.ok_or_else(|| unsaid("whether upgrades are on"))?,
+            on: found.auto_minor_version_upgrade.ok_or_else(|| Error::unsaid("whether upgrades are on"))?,
             group,
             engine: found.engine.unwrap_or_default(),
             version: found.engine_version.unwrap_or_default(),

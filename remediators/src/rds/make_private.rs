@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use aws_sdk_ec2::types::{Filter, SecurityGroupRule};
 use aws_sdk_rds::types::{DbInstance, Endpoint, VpcSecurityGroupMembership};
 
-use super::{instance::Instance, refusal, unfit, unsaid};
+use super::{instance::Instance, refusal, unfit};
 use crate::{prelude::*, remediator::Proposal};
 
 pub(crate) struct MakePrivate;
@@ -85,7 +85,9 @@ impl Remediator for MakePrivate {
         admitted.dedup();
         let aurora = found.engine().is_some_and(|engine| engine.starts_with("aurora"));
         Ok(Reach {
-            public: found.publicly_accessible.ok_or_else(|| unsaid("whether the instance is public"))?,
+            public: found
+                .publicly_accessible
+                .ok_or_else(|| Error::unsaid("whether the instance is public"))?,
             private_path,
             admitted,
             unfit: unfit(found.db_instance_status())?,

@@ -48,11 +48,6 @@ fn in_a_region(key: &Key) -> Result<(), Misplaced> {
     Ok(())
 }
 
-/// What the answer should have said.
-fn unsaid(what: &str) -> Error {
-    Error::new(ErrorKind::Rejected, format!("AWS's answer does not say {what}"))
-}
-
 /// Whether something in this status can be changed: `None` if so, else the status that has to be ended first.
 ///
 /// Only what is available can be changed, save for work on the storage in the background:
@@ -102,7 +97,7 @@ fn unfit(status: Option<&str>) -> Result<Option<String>> {
             Err(Error::new(ErrorKind::NotFound, format!("it is `{gone}`")))
         }
         Some(other) => Ok(Some(other.to_owned())),
-        None => Err(unsaid("what status it is in")),
+        None => Err(Error::unsaid("what status it is in")),
     }
 }
 

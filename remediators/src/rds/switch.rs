@@ -2,8 +2,8 @@
 
 use aws_sdk_rds::types::{DbCluster, DbInstance};
 
-use super::{cluster::Cluster, instance::Instance, refusal, unfit, unsaid};
-use crate::{Change, Plan, Result, Risk, Undo, prelude::Aws, remediator::Proposal};
+use super::{cluster::Cluster, instance::Instance, refusal, unfit};
+use crate::{Change, Error, Plan, Result, Risk, Undo, prelude::Aws, remediator::Proposal};
 
 /// The setting, and what decides whether it can be changed.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -29,7 +29,7 @@ impl Switch {
     ) -> Result<Self> {
         let found = at.describe(aws).await?;
         Ok(Self {
-            on: setting(&found).ok_or_else(|| unsaid("whether the setting is on"))?,
+            on: setting(&found).ok_or_else(|| Error::unsaid("whether the setting is on"))?,
             unfit: unfit(found.db_instance_status())?,
             engine: found.engine.unwrap_or_default(),
             cluster: found.db_cluster_identifier.filter(|name| !name.is_empty()),
@@ -44,7 +44,7 @@ impl Switch {
     ) -> Result<Self> {
         let found = at.describe(aws).await?;
         Ok(Self {
-            on: setting(&found).ok_or_else(|| unsaid("whether the setting is on"))?,
+            on: setting(&found).ok_or_else(|| Error::unsaid("whether the setting is on"))?,
             unfit: unfit(found.status())?,
             engine: found.engine.unwrap_or_default(),
             cluster: None,

@@ -31,7 +31,7 @@ impl Remediator for UnshareClusterSnapshot {
         let found = request.send().await?.db_cluster_snapshot_attributes_result;
         let attributes = found
             .and_then(|found| found.db_cluster_snapshot_attributes)
-            .ok_or_else(|| super::unsaid("who may restore the snapshot"))?;
+            .ok_or_else(|| Error::unsaid("who may restore the snapshot"))?;
         let mut restore = attributes.iter().filter(|attribute| attribute.attribute_name() == Some(RESTORE));
         Ok(Sharing {
             public: restore

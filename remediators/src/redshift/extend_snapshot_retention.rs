@@ -54,12 +54,13 @@ impl Remediator for ExtendSnapshotRetention {
 
     async fn observe(aws: &Aws, at: &Cluster) -> Result<Retention> {
         let found = at.describe(aws).await?;
-        let unsaid = |what| Error::new(ErrorKind::Rejected, format!("AWS's answer does not say {what}"));
         Ok(Retention {
             days: found
                 .automated_snapshot_retention_period
-                .ok_or_else(|| unsaid("for how long snapshots are kept"))?,
-            unfit: unfit(found.cluster_status().ok_or_else(|| unsaid("what status the cluster is in"))?)?,
+                .ok_or_else(|| Error::unsaid("for how long snapshots are kept"))?,
+            unfit: unfit(
+                found.cluster_status().ok_or_else(|| Error::unsaid("what status the cluster is in"))?,
+            )?,
         })
     }
 

@@ -35,10 +35,13 @@ impl Remediator for UpgradeVersions {
 
     async fn observe(aws: &Aws, at: &Cluster) -> Result<Upgrades> {
         let found = at.describe(aws).await?;
-        let unsaid = |what| Error::new(ErrorKind::Rejected, format!("AWS's answer does not say {what}"));
         Ok(Upgrades {
-            allowed: found.allow_version_upgrade.ok_or_else(|| unsaid("whether upgrades are allowed"))?,
-            unfit: unfit(found.cluster_status().ok_or_else(|| unsaid("what status the cluster is in"))?)?,
+            allowed: found
+                .allow_version_upgrade
+                .ok_or_else(|| Error::unsaid("whether upgrades are allowed"))?,
+            unfit: unfit(
+                found.cluster_status().ok_or_else(|| Error::unsaid("what status the cluster is in"))?,
+            )?,
         })
     }
 
