@@ -95,6 +95,9 @@ pub(crate) fn lines(change: &Change<Value>) -> Vec<Line> {
 pub(crate) struct Entry {
     /// A stage of the record, or `invalid`.
     pub(crate) outcome: &'static str,
+    /// The stage that the engine has told, where the outcome is its word.
+    #[serde(skip)]
+    pub(crate) stage: Option<Stage>,
     pub(crate) reason: Option<String>,
     /// The file that the finding was in, `standard input`, `Security Hub`, `plan file` or `records`.
     pub(crate) source: String,
@@ -149,17 +152,22 @@ impl Entry {
             region: Some(finding.region.clone()),
             ..Self::default()
         };
+        base.come_of(done)
+    }
+
+    /// The same, with what has come of it.
+    pub(crate) fn come_of(self, done: &Done) -> Self {
         match done {
-            Done::Outcome(outcome) => base.outcome(outcome),
+            Done::Outcome(outcome) => self.outcome(outcome),
             Done::Repeat { stage, reason, .. } => {
-                Self { outcome: stage.as_str(), reason: Some(reason.clone()), ..base }
+                Self { outcome: stage.as_str(), stage: Some(*stage), reason: Some(reason.clone()), ..self }
             }
-            Done::Unwanted(why) => Self { outcome: "skipped", reason: Some(why.clone()), ..base },
+            Done::Unwanted(why) => Self { outcome: "skipped", reason: Some(why.clone()), ..self },
             Done::Retry { why, error, .. } => Self {
                 outcome: "failed",
                 reason: Some(format!("not done in the time given: {why}")),
                 error: error.map(ErrorKind::as_str),
-                ..base
+                ..self
             },
         }
     }
@@ -172,6 +180,7 @@ impl Entry {
             && matches!(outcome.stage, Stage::Failed | Stage::Skipped);
         Self {
             outcome: if drifted { "refused" } else { outcome.stage.as_str() },
+            stage: (!drifted).then_some(outcome.stage),
             reason: outcome.reason.clone(),
             resource: subject.resource.as_ref().map(ToString::to_string),
             remediator: subject.remediator.clone(),
@@ -191,7 +200,7 @@ impl Entry {
 
     /// The same, when its change was not begun after all.
     pub(crate) fn not_begun(self, why: &str) -> Self {
-        Self { outcome: "refused", reason: Some(why.to_owned()), run: None, ..self }
+        Self { outcome: "refused", stage: None, reason: Some(why.to_owned()), run: None, ..self }
     }
 
     /// The same without notes that have been shown.
@@ -207,7 +216,7 @@ impl Entry {
 
     /// Whether nothing of it is left to be done.
     pub(crate) fn dealt_with(&self) -> bool {
-        matches!(self.outcome, "verified" | "undone" | "compliant" | "skipped")
+        self.stage.is_some_and(Stage::is_dealt_with)
     }
 
     /// What the outcome means for the exit code.

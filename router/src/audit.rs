@@ -242,6 +242,12 @@ impl Stage {
     pub fn changed(self) -> bool {
         matches!(self, Self::Verified | Self::Undone)
     }
+
+    /// Whether nothing is left to be done about the resource. A finding of several resources stays NEW until it is so
+    /// for each of them.
+    pub fn is_dealt_with(self) -> bool {
+        matches!(self, Self::Verified | Self::Undone | Self::Compliant | Self::Skipped)
+    }
 }
 
 /// A record as it is stored: one line of JSON that ends in its hash.

@@ -449,18 +449,35 @@ impl Engine {
         remediator: &'static dyn Erased,
         rule: Option<&'e Rule>,
     ) -> Run<'e> {
+        let keys = Keys::new(key, remediator, &request.event, &request.finding.id, rule.map(Rule::name));
+        Run {
+            request: Some(request),
+            rule,
+            ..self.new_run(keys, subject, key.clone(), remediator, request.deadline)
+        }
+    }
+
+    /// A run under a number of its own, which has done nothing yet and stands on no request and no rule.
+    fn new_run(
+        &self,
+        keys: Keys,
+        subject: Subject,
+        key: Key,
+        remediator: &'static dyn Erased,
+        deadline: Instant,
+    ) -> Run<'_> {
         Run {
             engine: self,
-            request: Some(request),
-            id: new_run(),
-            keys: Keys::new(key, remediator, &request.event, &request.finding.id, rule.map(Rule::name)),
+            request: None,
+            id: uuid::Uuid::now_v7().to_string(),
+            keys,
             subject,
-            key: key.clone(),
+            key,
             remediator,
-            rule,
+            rule: None,
             goal: Goal::Fix,
             items: HashMap::new(),
-            deadline: request.deadline,
+            deadline,
             started: (self.clock)(),
             since: None,
             seen: None,
@@ -523,26 +540,14 @@ impl Engine {
         let finding = subject.finding.as_ref().map(|finding| finding.id.clone()).unwrap_or_default();
         let event = subject.event.clone().unwrap_or_default();
         let rule = subject.rule.as_deref().and_then(|name| self.rules.rule(name));
+        let keys = Keys::new(&lease.resource, remediator, &event, &finding, subject.rule.as_deref());
         let mut run = Run {
-            engine: self,
-            request: None,
             id: lease.run.clone(),
-            keys: Keys::new(&lease.resource, remediator, &event, &finding, subject.rule.as_deref()),
-            key: lease.resource.clone(),
-            subject,
-            remediator,
             rule,
             goal,
-            items: HashMap::new(),
-            deadline,
-            started: (self.clock)(),
-            since: None,
-            seen: None,
             chain: (last.seq, hash),
-            lease: None,
             origin: Some(change.from.clone()),
-            recorded_calls: 0,
-            asides: Vec::new(),
+            ..self.new_run(keys, subject, lease.resource.clone(), remediator, deadline)
         };
         info!(run = run.id, resource = %run.key, "settling a run that was cut off");
         run.resume(&item, last).await
@@ -642,27 +647,8 @@ impl Engine {
             kind: "Finding".to_owned(),
             id: id.clone(),
         };
-        let mut run = Run {
-            engine: self,
-            request: None,
-            id: new_run(),
-            keys: Keys::new(&key, remediator, dismissed.event, &id, None),
-            subject,
-            key,
-            remediator,
-            rule: None,
-            goal: Goal::Fix,
-            items: HashMap::new(),
-            deadline: Instant::now(),
-            started: (self.clock)(),
-            since: None,
-            seen: None,
-            chain: (0, String::new()),
-            lease: None,
-            origin: None,
-            recorded_calls: 0,
-            asides: Vec::new(),
-        };
+        let keys = Keys::new(&key, remediator, dismissed.event, &id, None);
+        let mut run = self.new_run(keys, subject, key, remediator, Instant::now());
         run.look_back().await;
         let reason = Some(dismissed.why.to_owned());
         run.conclude(Ending { reason, ..Ending::new(dismissed.stage, Vec::new()) }).await
@@ -719,8 +705,8 @@ fn locate(finding: &Finding, remediator: &dyn Erased) -> (Vec<Key>, Vec<Key>, Ve
 /// other, and would not come back to that one.
 fn leave_new(done: &mut [Done]) {
     let dealt_with = |done: &Done| match done {
-        Done::Outcome(outcome) => is_dealt_with(outcome.stage),
-        Done::Repeat { stage, .. } => is_dealt_with(*stage),
+        Done::Outcome(outcome) => outcome.stage.is_dealt_with(),
+        Done::Repeat { stage, .. } => stage.is_dealt_with(),
         Done::Unwanted(_) | Done::Retry { .. } => false,
     };
     if done.iter().all(dealt_with) {
@@ -731,14 +717,6 @@ fn leave_new(done: &mut [Done]) {
             outcome.workflow_new = false;
         }
     }
-}
-
-fn is_dealt_with(stage: Stage) -> bool {
-    matches!(stage, Stage::Verified | Stage::Undone | Stage::Compliant | Stage::Skipped)
-}
-
-fn new_run() -> String {
-    uuid::Uuid::now_v7().to_string()
 }
 
 /// What marks an outcome as told, once everybody is; `None` where nothing was stored.

@@ -35,21 +35,15 @@ pub(crate) async fn run(global: &Global, args: &Recover, around: &mut Surroundin
 
 fn entry(done: &Done) -> Entry {
     let base = Entry { source: "records".to_owned(), ..Entry::default() };
-    match done {
-        Done::Outcome(outcome) => {
-            let base = Entry {
-                control: Some(outcome.subject.control.clone()),
-                account: Some(outcome.subject.account.clone()),
-                region: Some(outcome.subject.region.clone()),
-                finding: outcome.subject.finding.as_ref().map(|finding| finding.id.clone()),
-                ..base
-            };
-            base.outcome(outcome)
-        }
-        Done::Repeat { stage, reason, .. } => {
-            Entry { outcome: stage.as_str(), reason: Some(reason.clone()), ..base }
-        }
-        Done::Unwanted(why) => Entry { outcome: "skipped", reason: Some(why.clone()), ..base },
-        Done::Retry { why, .. } => Entry { outcome: "failed", reason: Some(why.clone()), ..base },
-    }
+    let base = match done {
+        Done::Outcome(outcome) => Entry {
+            control: Some(outcome.subject.control.clone()),
+            account: Some(outcome.subject.account.clone()),
+            region: Some(outcome.subject.region.clone()),
+            finding: outcome.subject.finding.as_ref().map(|finding| finding.id.clone()),
+            ..base
+        },
+        Done::Repeat { .. } | Done::Unwanted(_) | Done::Retry { .. } => base,
+    };
+    base.come_of(done)
 }
