@@ -5,8 +5,9 @@
 //! interleaved, the figures are medians, and ratios of medians. The sign-in recorder, beside its limits: its
 //! users wait for it. All speak to ministack.
 //!
-//! `cargo bench --profile dev --bench startup [-- [FUNCTION] [ROUNDS]]`: the functions are built for release,
-//! the harness need not be
+//! `cargo bench --profile dev --bench startup [-- [FUNCTION] [ROUNDS] [--built DIR]]`: the functions are built for
+//! release, the harness need not be. What `cargo xtask package` has built, which is what is deployed, is measured
+//! with `--built target/lambda/ARCHITECTURE`.
 
 use std::{
     path::{Path, PathBuf},
@@ -26,13 +27,16 @@ use redress_tests::{
 use serde_json::{Value, json};
 
 const FUNCTIONS: [&str; 2] = ["sign-in-recorder", "dispatcher"];
+/// The workspace.
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const WARM_EVENTS: usize = 50;
 const ACTIVITY_TABLE: &str = "redress-activity";
 
 fn main() {
     let rounds = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(15);
     let only = std::env::args().find(|argument| FUNCTIONS.contains(&argument.as_str()));
-    let ended = background::block_on(bench(rounds, only)).and_then(|ended| ended);
+    let built = std::env::args().skip_while(|argument| argument != "--built").nth(1).map(PathBuf::from);
+    let ended = background::block_on(bench(rounds, only, built.as_deref())).and_then(|ended| ended);
     if let Err(error) = ended {
         eprintln!("{error}");
         std::process::exit(1);
@@ -47,11 +51,16 @@ struct Figures {
     memory: Vec<f64>,
 }
 
-async fn bench(rounds: usize, only: Option<String>) -> Result<()> {
+async fn bench(rounds: usize, only: Option<String>, built: Option<&Path>) -> Result<()> {
     let wanted = FUNCTIONS.into_iter().filter(|name| only.as_deref().is_none_or(|only| only == *name));
     let mut binaries = Vec::new();
     for name in wanted {
-        binaries.push((name, build(name)?));
+        let binary = match built {
+            // Cargo runs a benchmark in the folder of its crate.
+            Some(dir) => Path::new(ROOT).join(dir).join(name).join("bootstrap"),
+            None => build(name)?,
+        };
+        binaries.push((name, binary));
     }
     let deployment = Deployment::start().await?;
     for (name, binary) in binaries {
@@ -68,7 +77,7 @@ async fn bench(rounds: usize, only: Option<String>) -> Result<()> {
 fn build(name: &str) -> Result<PathBuf> {
     let built = Command::new("cargo")
         .args(["build", "--release", "--bin", name])
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .current_dir(ROOT)
         .status()
         .context(|| "cargo build".to_owned())?;
     if !built.success() {
@@ -161,15 +170,16 @@ async fn bench_dispatcher(deployment: &Deployment, binary: &Path, rounds: usize)
         measure(theirs().cold(), &events, &mut python).await?;
     }
     println!("dispatcher, {rounds} interleaved rounds; binary {:.1} MiB", size(binary)?);
-    println!("{:<34} {:>10} {:>10} {:>8}", "median", "redress", "article", "ratio");
-    for (name, unit, rust, python) in [
-        ("process start to first poll", "ms", rust.first_poll, python.first_poll),
-        ("process start to first answer", "ms", rust.first_answer, python.first_answer),
-        ("processor time per warm event", "ms", rust.warm_cpu, python.warm_cpu),
-        ("peak memory", "MiB", rust.memory, python.memory),
+    println!("{:<34} {:>10} {:>10} {:>8} {:>10}", "median", "redress", "article", "ratio", "limit");
+    for (name, unit, rust, python, limit) in [
+        ("process start to first poll", "ms", rust.first_poll, python.first_poll, Some(15)),
+        ("process start to first answer", "ms", rust.first_answer, python.first_answer, None),
+        ("processor time per warm event", "ms", rust.warm_cpu, python.warm_cpu, None),
+        ("peak memory", "MiB", rust.memory, python.memory, None),
     ] {
         let (rust, python) = (median(rust), median(python));
-        println!("{name:<34} {rust:>7.2} {unit} {python:>7.2} {unit} {:>7.1}x", python / rust);
+        let limit = limit.map_or_else(String::new, |limit: u32| format!("{limit:>7} {unit}"));
+        println!("{name:<34} {rust:>7.2} {unit} {python:>7.2} {unit} {:>7.1}x {limit}", python / rust);
     }
     Ok(())
 }

@@ -26,10 +26,14 @@ type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 struct Function {
     binary: &'static str,
     archive: &'static str,
+    /// How many bytes the binary may have.
+    /// [Lambda takes 250 MB](https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html); but size is time
+    /// until a new process is at work.
+    most: usize,
 }
 
-const DISPATCHER: Function = Function { binary: "dispatcher", archive: "dispatcher.zip" };
-const RECORDER: Function = Function { binary: "sign-in-recorder", archive: "sign-in.zip" };
+const DISPATCHER: Function = Function { binary: "dispatcher", archive: "dispatcher.zip", most: 30_000_000 };
+const RECORDER: Function = Function { binary: "sign-in-recorder", archive: "sign-in.zip", most: 8_000_000 };
 
 /// What `provided.al2023` starts in an archive.
 const BOOTSTRAP: &str = "bootstrap";
@@ -119,9 +123,10 @@ pub fn run(root: &Path, options: &Options) -> Outcome {
             fs::write(&path, &packed.archive)?;
             writeln!(sums, "{}  {}", packed.sha256(), function.archive)?;
             println!(
-                "{}: {} KiB, glibc {}, sha256 {}",
+                "{}: {} KiB of {} KiB unpacked, glibc {}, sha256 {}",
                 path.display(),
                 packed.archive.len() / 1024,
+                packed.unpacked / 1024,
                 packed.glibc,
                 packed.sha256()
             );
@@ -192,6 +197,8 @@ struct Place {
 /// An archive, and what its executable needs.
 struct Packed {
     archive: Vec<u8>,
+    /// The executable's bytes.
+    unpacked: usize,
     glibc: elf::Glibc,
 }
 
@@ -280,12 +287,16 @@ impl Place {
         let executable = fs::read(&path).map_err(|error| format!("`{}`: {error}", path.display()))?;
         let refused = |why: String| format!("`{}` for {architecture} is refused: {why}", function.binary);
         let glibc = elf::check(&executable, architecture).map_err(refused)?;
+        if executable.len() > function.most {
+            let why = format!("it has {} bytes, and may have {}", executable.len(), function.most);
+            return Err(refused(why).into());
+        }
         for of_this_machine in [&self.root, &self.target_dir, &self.cargo_home] {
             if holds(&executable, of_this_machine) {
                 return Err(refused(format!("it names `{}`", of_this_machine.display())).into());
             }
         }
-        Ok(Packed { archive: archive(&executable)?, glibc })
+        Ok(Packed { archive: archive(&executable)?, unpacked: executable.len(), glibc })
     }
 
     /// A copy of the sources, with another target directory and another name for cargo's own.
