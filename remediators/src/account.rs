@@ -1,6 +1,6 @@
 //! AWS accounts, for settings that an account has once, or once in each Region.
 
-use crate::{Aws, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, resource::Arn};
+use crate::{Aws, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, resource::Arn, text::shown};
 
 /// An account as a whole: of a setting that holds in all its Regions.
 ///
@@ -16,6 +16,7 @@ const PREFIX: &str = "AWS::::Account:";
 
 impl Resource for AwsAccount {
     const KIND: KindInfo = KindInfo {
+        what: "an account",
         asff: "AwsAccount",
         cfn: "AWS::::Account",
         // No action is allowed on an account: IAM knows no ARN for it.
@@ -85,7 +86,7 @@ fn named(seen: &Sighting<'_>, region: &str) -> Result<Key, Misplaced> {
         if named != seen.account {
             return Err(Misplaced::new(format!(
                 "the account `{}` is not the finding's `{}`",
-                named.chars().take(32).collect::<String>().escape_debug(),
+                shown(named),
                 seen.account
             )));
         }

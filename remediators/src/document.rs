@@ -8,6 +8,8 @@ use serde::{
 };
 use serde_json::{Map, Value, value::RawValue};
 
+use crate::text::shown;
+
 /// A policy as a service returned it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -316,16 +318,6 @@ pub(crate) fn normal(value: &Value) -> Value {
         Value::Bool(_) | Value::Number(_) => Value::String(value.to_string()),
         Value::Null | Value::String(_) => value.clone(),
     }
-}
-
-/// Text from elsewhere, fit for a message: escaped, and cut where it is long.
-pub(crate) fn shown(text: &str) -> String {
-    const LONGEST: usize = 120;
-    let mut shown: String = text.chars().take(LONGEST).collect::<String>().escape_debug().collect();
-    if text.chars().nth(LONGEST).is_some() {
-        shown.push('…');
-    }
-    shown
 }
 
 #[cfg(all(test, feature = "s3"))]

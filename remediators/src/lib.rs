@@ -21,6 +21,8 @@ mod raw;
 mod registry;
 mod remediator;
 mod resource;
+#[cfg(any(feature = "ec2", feature = "rds"))]
+mod shared_snapshot;
 
 #[cfg(feature = "cloudtrail")]
 mod cloudtrail;
@@ -60,6 +62,7 @@ mod sns;
 mod sqs;
 #[cfg(feature = "ssm")]
 mod ssm;
+mod text;
 
 pub use account::RegionOfAccount;
 pub use action::{Action, Implied, Narrowed, On, narrowed_policy, policy};
@@ -80,6 +83,6 @@ pub(crate) mod prelude {
 
     pub(crate) use crate::{
         Action, Ask, Aws, Change, Error, ErrorKind, Implied, NoParams, Plan, Remediator, Result, Risk, Spec,
-        Undo, action::On, error::AbsentIf as _,
+        Undo, action::On, error::AbsentIf as _, text::shown,
     };
 }

@@ -12,8 +12,9 @@ use serde_json::Value;
 
 use crate::{
     Plan, Risk, Undo,
-    document::{Policy, normal, shown},
+    document::{Policy, normal},
     remediator::Proposal,
+    text::shown,
 };
 
 /// What a rule may set.

@@ -4,8 +4,7 @@
 
 use roxmltree::{Document, Node};
 
-pub(crate) use crate::document::shown;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, text::shown};
 
 /// The elements below the root of an XML document, each byte for byte as it stands there.
 ///

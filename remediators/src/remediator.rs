@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::{
     Access, Action, Aws, Error, ErrorKind, Facts, Implied, Key, KindInfo, Misplaced, Narrowed,
-    RegionOfAccount, Resource, Result, Sighting,
+    RegionOfAccount, Resource, Result, Sighting, text::shown,
 };
 
 /// One fix for one kind of resource.
@@ -300,8 +300,8 @@ impl<P> Ask<'_, P> {
             _ => None,
         };
         let unreadable = || {
-            let shown: String = values.join(",").chars().take(32).collect();
-            format!("the control's parameter `{name}` is `{}`, which can't be read", shown.escape_debug())
+            let given = shown(&values.join(","));
+            format!("the control's parameter `{name}` is `{given}`, which can't be read")
         };
         read.map(Some).ok_or_else(unreadable)
     }

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Action, Aws, Result};
+use crate::{Action, Aws, Result, text::shown};
 
 /// Tags of a resource, as AWS returned them.
 pub type Tags = Vec<(String, String)>;
@@ -217,6 +217,8 @@ impl<'a> Arn<'a> {
 /// What is fixed about a kind of resource.
 #[derive(Clone, Copy, Debug)]
 pub struct KindInfo {
+    /// What one is called, with its article: `a bucket`.
+    pub what: &'static str,
     /// The type in the Security Finding Format: `AwsS3Bucket`; `*` for any.
     pub asff: &'static str,
     /// The type in OCSF findings (CloudFormation's): `AWS::S3::Bucket`; `*` for any.
@@ -233,6 +235,33 @@ impl KindInfo {
     /// Whether a finding's resource of this type, in either spelling, is of this kind.
     pub fn covers(&self, kind: &str) -> bool {
         self.is_any() || kind == self.asff || kind == self.cfn
+    }
+
+    /// The key of what a finding names by its ARN, or by the bare id, which OCSF has as `uid`.
+    ///
+    /// The id is what stands in the ARN where the template has `{id}`, which ends it. Where it is not that simple, a
+    /// resource has a [`Resource::locate`] of its own.
+    fn locate(&self, seen: &Sighting<'_>) -> Result<Key, Misplaced> {
+        let none_of = || Misplaced::new(format!("the ARN is none of {}", self.what));
+        let template = Arn::parse(self.arn).ok_or_else(none_of)?;
+        let before = template.resource.strip_suffix("{id}").ok_or_else(none_of)?;
+        let id = match seen.agreed(template.service)? {
+            Some(arn) => arn.resource.strip_prefix(before).ok_or_else(none_of)?,
+            None => seen.id,
+        };
+        Ok(seen.key(self.asff, seen.region, id))
+    }
+
+    /// Refuses a key whose id AWS would not have given, as the caller has found, and one that names no Region where
+    /// the ARN has one.
+    pub(crate) fn check(&self, key: &Key, is_id: bool) -> Result<(), Misplaced> {
+        if !is_id {
+            return Err(Misplaced::new(format!("`{}` is no name or id of {}", shown(&key.id), self.what)));
+        }
+        if key.region == "global" && self.arn.contains("{region}") {
+            return Err(Misplaced::new(format!("{} has a Region, and none is named", self.what)));
+        }
+        Ok(())
     }
 
     /// Whether every type is of this kind.
@@ -256,8 +285,13 @@ pub trait Resource: Sized + Send + Sync + 'static {
     /// The key of the resource that the finding names.
     ///
     /// Where the ARN states account or Region they must be the finding's; an id that AWS would not have
-    /// given is refused here, before it comes near a request.
-    fn locate(seen: &Sighting<'_>) -> Result<Key, Misplaced>;
+    /// given is refused here, before it comes near a request. Unless it is said otherwise, the id is what the ARN ends
+    /// in, after what stands before `{id}` in the template, or the whole of a bare id.
+    fn locate(seen: &Sighting<'_>) -> Result<Key, Misplaced> {
+        let key = Self::KIND.locate(seen)?;
+        Self::from_key(&key)?;
+        Ok(key)
+    }
 
     /// The ARN of the resource of this key.
     fn arn(key: &Key) -> String {
@@ -272,8 +306,20 @@ pub trait Resource: Sized + Send + Sync + 'static {
     fn inspect(&self, aws: &Aws, tags: bool) -> impl Future<Output = Result<Facts>> + Send;
 }
 
+/// Whether `id` is made of lower-case letters, digits and single hyphens, begins with a letter and doesn't end with a
+/// hyphen: RDS, `ElastiCache` and Redshift keep names so, whatever they were given.
+#[cfg(any(feature = "elasticache", feature = "rds", feature = "redshift"))]
+pub(crate) fn is_dashed(id: &str, longest: usize) -> bool {
+    id.len() <= longest
+        && id.starts_with(|first: char| first.is_ascii_lowercase())
+        && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && !id.ends_with('-')
+        && !id.contains("--")
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
 
     #[test]
@@ -286,5 +332,69 @@ mod tests {
         assert_eq!(key("*").fill(template), "aws:123456789012:*:*:*");
         assert_eq!(key("function:alias").fill("{id.name} {id}"), "function function:alias");
         assert_eq!(key("function").fill("{id.name} {id}"), "function function");
+    }
+
+    fn seen<'a>(id: &'a str, id_alt: Option<&'a str>) -> Sighting<'a> {
+        Sighting { kind: "", id, id_alt, account: "123456789012", region: "eu-west-1", partition: "aws" }
+    }
+
+    const TABLE: KindInfo = KindInfo {
+        what: "a table",
+        asff: "AwsTable",
+        cfn: "AWS::Table",
+        arn: "arn:{partition}:tables:{region}:{account}:table/{id}",
+        reads: &[],
+        longest_id: 8,
+    };
+
+    #[test]
+    fn an_id_is_what_follows_in_an_arn_or_all_of_a_bare_one() {
+        let arn = "arn:aws:tables:eu-west-1:123456789012:table/orders/2";
+        let key = TABLE.locate(&seen(arn, None)).unwrap();
+        assert_eq!((key.id.as_str(), key.fill(TABLE.arn).as_str()), ("orders/2", arn));
+        assert_eq!(TABLE.locate(&seen("something", Some(arn))).unwrap(), key);
+        assert_eq!(TABLE.locate(&seen("orders/2", None)).unwrap(), key);
+        for (wrong, why) in [
+            ("arn:aws:tables:eu-west-1:123456789012:chair/orders", "the ARN is none of a table"),
+            ("arn:aws:chairs:eu-west-1:123456789012:table/orders", "the ARN is none of `tables`"),
+        ] {
+            assert_eq!(TABLE.locate(&seen(wrong, None)).unwrap_err().to_string(), why);
+        }
+    }
+
+    #[test]
+    fn a_template_that_does_not_end_in_the_id_says_nothing_of_where_it_is() {
+        for arn in ["arn:{partition}:tables:{region}:{account}:table/{id}/leg", "{id}"] {
+            let kind = KindInfo { arn, ..TABLE };
+            assert!(kind.locate(&seen("orders", None)).is_err(), "{arn}");
+        }
+    }
+
+    #[test]
+    fn a_key_has_an_id_of_its_kind_and_the_region_of_its_arn() {
+        let key = |region: &str, id: &str| seen("", None).key(TABLE.asff, region, id);
+        assert!(TABLE.check(&key("eu-west-1", "orders"), true).is_ok());
+        let refused = |kind: &KindInfo, key: &Key, is_id| kind.check(key, is_id).unwrap_err().to_string();
+        assert_eq!(refused(&TABLE, &key("eu-west-1", "a\nb"), false), r"`a\nb` is no name or id of a table");
+        assert_eq!(
+            refused(&TABLE, &key("global", "orders"), true),
+            "a table has a Region, and none is named"
+        );
+        let everywhere = KindInfo { arn: "arn:{partition}:tables::{account}:table/{id}", ..TABLE };
+        assert!(everywhere.check(&key("global", "orders"), true).is_ok());
+    }
+
+    #[cfg(any(feature = "elasticache", feature = "rds", feature = "redshift"))]
+    #[test]
+    fn dashed_names_are_told() {
+        for name in ["a", "orders", "orders-2"] {
+            assert!(is_dashed(name, 63), "{name}");
+        }
+        for name in
+            ["", "2orders", "Orders", "orders-", "or--ders", "orders/x", "db-ABCDEFGHIJKLM", "*", "a:b"]
+        {
+            assert!(!is_dashed(name, 63), "{name}");
+        }
+        assert!(!is_dashed(&"x".repeat(64), 63));
     }
 }

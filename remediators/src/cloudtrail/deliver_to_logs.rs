@@ -30,11 +30,6 @@ pub(crate) struct Delivery {
     organization: bool,
 }
 
-/// Text of a rule's, as it may stand in a message.
-fn shown(text: &str) -> String {
-    text.chars().take(120).collect::<String>().escape_debug().collect()
-}
-
 /// The ARN of a group as `CloudTrail` takes it, which ends in `:*`:
 /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/send-cloudtrail-events-to-cloudwatch-logs.html>.
 fn group(named: &str, home: &Arn<'_>) -> Result<String, String> {

@@ -3,7 +3,7 @@
 use aws_sdk_cloudtrail::types::{ResourceTag, Trail as Found};
 
 use crate::{
-    Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, action::On,
+    Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, action::On, text::shown,
 };
 
 /// A trail, in its home Region.
@@ -15,6 +15,7 @@ pub(crate) struct Trail {
 
 impl Resource for Trail {
     const KIND: KindInfo = KindInfo {
+        what: "a trail",
         asff: "AwsCloudTrailTrail",
         cfn: "AWS::CloudTrail::Trail",
         arn: "arn:{partition}:cloudtrail:{region}:{account}:trail/{id}",
@@ -27,32 +28,13 @@ impl Resource for Trail {
 
     /// The ARN states the home Region, and the account that owns the trail; a member of an organization sees the
     /// organization's trail under the ARN of another account.
-    fn locate(seen: &Sighting<'_>) -> Result<Key, Misplaced> {
-        let name = match seen.agreed("cloudtrail")? {
-            Some(arn) => {
-                arn.resource.strip_prefix("trail/").ok_or_else(|| Misplaced::new("the ARN is no trail's"))?
-            }
-            // OCSF: `uid` is the bare name.
-            None => seen.id,
-        };
-        let key = seen.key(Self::KIND.asff, seen.region, name);
-        Self::from_key(&key)?;
-        Ok(key)
-    }
-
     fn from_key(key: &Key) -> Result<Self, Misplaced> {
         // https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-trail-naming-requirements.html
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
         let name = &key.id;
         let ends = name.starts_with(|one: char| one.is_ascii_alphanumeric())
             && name.ends_with(|one: char| one.is_ascii_alphanumeric());
-        if !(3..=128).contains(&name.len()) || !ends || !name.bytes().all(legal) {
-            let shown: String = name.chars().take(128).collect();
-            return Err(Misplaced::new(format!("`{}` is no trail's name", shown.escape_debug())));
-        }
-        if key.region == "global" {
-            return Err(Misplaced::new("a trail has a home Region, and the finding states none"));
-        }
+        Self::KIND.check(key, (3..=128).contains(&name.len()) && ends && name.bytes().all(legal))?;
         Ok(Self { arn: key.fill(Self::KIND.arn), region: key.region.clone() })
     }
 
@@ -90,7 +72,7 @@ impl Trail {
                 format!(
                     "the trail `{}` is the shadow of one of `{}`, which alone can change it",
                     self.arn,
-                    home.escape_debug()
+                    shown(home)
                 ),
             ));
         }
@@ -112,6 +94,7 @@ pub(crate) fn of_organization(organization: bool) -> Option<String> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use crate::Sighting;
 
     const ARN: &str = "arn:aws:cloudtrail:eu-west-1:123456789012:trail/all-events";
 

@@ -4,11 +4,9 @@ use serde_json::Value;
 
 use super::{
     settings::{self, Settings},
-    user::check_pool,
+    user::{in_its_region, is_pool},
 };
-use crate::{
-    Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, action::On,
-};
+use crate::{Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, action::On};
 
 /// A user pool.
 #[derive(Debug)]
@@ -19,6 +17,7 @@ pub(crate) struct Pool {
 
 impl Resource for Pool {
     const KIND: KindInfo = KindInfo {
+        what: "a user pool",
         asff: "AwsCognitoUserPool",
         cfn: "AWS::Cognito::UserPool",
         arn: "arn:{partition}:cognito-idp:{region}:{account}:userpool/{id}",
@@ -26,25 +25,9 @@ impl Resource for Pool {
         longest_id: 55,
     };
 
-    fn locate(seen: &Sighting<'_>) -> Result<Key, Misplaced> {
-        let id = match seen.agreed("cognito-idp")? {
-            Some(arn) => arn
-                .resource
-                .strip_prefix("userpool/")
-                .ok_or_else(|| Misplaced::new("the ARN is not that of a user pool"))?,
-            // OCSF: `uid` is the bare id.
-            None => seen.id,
-        };
-        let key = seen.key(Self::KIND.asff, seen.region, id);
-        Self::from_key(&key)?;
-        Ok(key)
-    }
-
     fn from_key(key: &Key) -> Result<Self, Misplaced> {
-        if key.region == "global" {
-            return Err(Misplaced::new("a user pool is in one Region, and none is named"));
-        }
-        check_pool(&key.id, &key.region)?;
+        Self::KIND.check(key, is_pool(&key.id))?;
+        in_its_region(&key.id, &key.region)?;
         Ok(Self { id: key.id.clone(), arn: key.fill(Self::KIND.arn) })
     }
 
@@ -99,6 +82,7 @@ pub(super) fn refusal(what: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use crate::Sighting;
 
     fn located(id: &str, id_alt: Option<&str>, region: &str) -> Result<Key, Misplaced> {
         let account = "123456789012";

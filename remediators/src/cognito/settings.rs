@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::{
     Error, ErrorKind, Result,
     body::{Answer, Body},
+    text::shown,
 };
 
 /// Settings by their names.
@@ -144,11 +145,6 @@ pub async fn update(cognito: &Client, id: &str, settings: &Settings) -> Result<(
     let body = Body(Value::Object(body).to_string());
     cognito.update_user_pool().user_pool_id(id).customize().interceptor(body).send().await?;
     Ok(())
-}
-
-/// A name from an answer, fit for a message.
-fn shown(text: &str) -> String {
-    text.chars().take(64).collect::<String>().escape_debug().to_string()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::USER_LIST;
 use crate::{
     Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, action::On,
+    text::shown,
 };
 
 const POOL_ARN: &str = "arn:{partition}:cognito-idp:{region}:{account}:userpool/{id.0}";
@@ -24,6 +25,7 @@ impl Resource for User {
     /// <https://docs.aws.amazon.com/securityhub/latest/userguide/asff-resources-attributes.html>. The ARN is
     /// ours, made of the pool's.
     const KIND: KindInfo = KindInfo {
+        what: "a user",
         asff: "Other",
         cfn: "AWS::Cognito::UserPoolUser",
         arn: "arn:{partition}:cognito-idp:{region}:{account}:userpool/{id.0}/user/{id.1}",
@@ -49,12 +51,10 @@ impl Resource for User {
 
     fn from_key(key: &Key) -> Result<Self, Misplaced> {
         let (pool, sub) = key.id.split_once('/').unwrap_or((&key.id, ""));
-        check_pool(pool, &key.region)?;
         // It becomes part of a filter expression, within quotes.
         let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte) || byte == b'-';
-        if sub.len() != 36 || !sub.bytes().all(digit) {
-            return Err(Misplaced::new(format!("`{}` is no user's `sub`", shown(sub))));
-        }
+        Self::KIND.check(key, is_pool(pool) && sub.len() == 36 && sub.bytes().all(digit))?;
+        in_its_region(pool, &key.region)?;
         Ok(Self { pool: pool.to_owned(), sub: sub.to_owned(), pool_arn: key.fill(POOL_ARN) })
     }
 
@@ -140,12 +140,14 @@ pub(crate) struct Found {
     pub(crate) marks: std::collections::BTreeSet<String>,
 }
 
-/// Refuses what can't be the id of a pool in this Region.
-pub(super) fn check_pool(pool: &str, region: &str) -> Result<(), Misplaced> {
+/// Whether AWS gives such an id to a pool.
+pub(super) fn is_pool(id: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    if !(1..=55).contains(&pool.len()) || !pool.bytes().all(legal) {
-        return Err(Misplaced::new(format!("`{}` is no user pool's id", shown(pool))));
-    }
+    (1..=55).contains(&id.len()) && id.bytes().all(legal)
+}
+
+/// Refuses a pool whose id states another Region.
+pub(super) fn in_its_region(pool: &str, region: &str) -> Result<(), Misplaced> {
     let of = pool.split_once('_').map_or("", |(of, _)| of);
     if looks_like_a_region(of) && of != region {
         return Err(Misplaced::new(format!("the pool `{pool}` is not in `{}`", shown(region))));
@@ -160,11 +162,6 @@ fn looks_like_a_region(text: &str) -> bool {
     let number = parts.next().is_some_and(digits);
     let words = parts.filter(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase()));
     number && words.count() >= 2
-}
-
-/// Text from a finding, as it may stand in a message.
-fn shown(text: &str) -> String {
-    text.chars().take(64).collect::<String>().escape_debug().to_string()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `DynamoDB` tables.
 
-use crate::{Action, Aws, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, action::On};
+use crate::{Action, Aws, Facts, Key, KindInfo, Misplaced, Resource, Result, action::On};
 
 /// A table, or one Region's replica of a global table.
 #[derive(Debug)]
@@ -11,6 +11,7 @@ pub(crate) struct Table {
 
 impl Resource for Table {
     const KIND: KindInfo = KindInfo {
+        what: "a table",
         asff: "AwsDynamoDbTable",
         cfn: "AWS::DynamoDB::Table",
         arn: "arn:{partition}:dynamodb:{region}:{account}:table/{id}",
@@ -18,31 +19,11 @@ impl Resource for Table {
         longest_id: 255,
     };
 
-    fn locate(seen: &Sighting<'_>) -> Result<Key, Misplaced> {
-        let name = match seen.agreed("dynamodb")? {
-            Some(arn) => arn
-                .resource
-                .strip_prefix("table/")
-                .ok_or_else(|| Misplaced::new("the ARN is not that of a table"))?,
-            // OCSF: `uid` is the bare name.
-            None => seen.id,
-        };
-        let key = seen.key(Self::KIND.asff, seen.region, name);
-        Self::from_key(&key)?;
-        Ok(key)
-    }
-
     fn from_key(key: &Key) -> Result<Self, Misplaced> {
-        if key.region == "global" {
-            return Err(Misplaced::new("a table is in one Region, and none is named"));
-        }
         // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
         let name = &key.id;
-        if !(3..=255).contains(&name.len()) || !name.bytes().all(legal) {
-            let shown: String = name.chars().take(64).collect();
-            return Err(Misplaced::new(format!("`{}` is no name of a table", shown.escape_debug())));
-        }
+        Self::KIND.check(key, (3..=255).contains(&name.len()) && name.bytes().all(legal))?;
         Ok(Self { name: name.clone(), arn: key.fill(Self::KIND.arn) })
     }
 
@@ -69,6 +50,7 @@ impl Resource for Table {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use crate::Sighting;
 
     fn located(id: &str, id_alt: Option<&str>, region: &str) -> Result<Key, Misplaced> {
         let account = "123456789012";

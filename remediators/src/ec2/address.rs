@@ -2,7 +2,7 @@
 
 use aws_sdk_ec2::types::{Address, Filter};
 
-use super::{is_id, shown, tag_map};
+use super::{is_id, tag_map};
 use crate::{
     Action, Aws, Error, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, action::On,
     error::AbsentIf as _,
@@ -16,6 +16,7 @@ pub(crate) struct Eip {
 
 impl Resource for Eip {
     const KIND: KindInfo = KindInfo {
+        what: "an Elastic IP address",
         asff: "AwsEc2Eip",
         cfn: "AWS::EC2::EIP",
         arn: "arn:{partition}:ec2:{region}:{account}:elastic-ip/{id}",
@@ -34,12 +35,7 @@ impl Resource for Eip {
     }
 
     fn from_key(key: &Key) -> Result<Self, Misplaced> {
-        if !is_id(&key.id, "eipalloc-") {
-            return Err(Misplaced::new(format!("`{}` is no allocation id of an address", shown(&key.id))));
-        }
-        if key.region == "global" {
-            return Err(Misplaced::new("an Elastic IP address has a Region, and the finding states none"));
-        }
+        Self::KIND.check(key, is_id(&key.id, "eipalloc-"))?;
         Ok(Self { id: key.id.clone(), region: key.region.clone() })
     }
 

@@ -2,10 +2,8 @@
 
 use aws_sdk_ec2::types;
 
-use super::{is_id, named, shown, tag_map};
-use crate::{
-    Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, action::On,
-};
+use super::{is_id, tag_map};
+use crate::{Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, action::On};
 
 /// An instance that exists: one that is terminated, or about to be, is none.
 pub(crate) struct Instance {
@@ -14,6 +12,7 @@ pub(crate) struct Instance {
 
 impl Resource for Instance {
     const KIND: KindInfo = KindInfo {
+        what: "an instance",
         asff: "AwsEc2Instance",
         cfn: "AWS::EC2::Instance",
         arn: "arn:{partition}:ec2:{region}:{account}:instance/{id}",
@@ -21,19 +20,8 @@ impl Resource for Instance {
         longest_id: 19,
     };
 
-    fn locate(seen: &Sighting<'_>) -> Result<Key, Misplaced> {
-        let key = seen.key(Self::KIND.asff, seen.region, named(seen, "instance/")?);
-        Self::from_key(&key)?;
-        Ok(key)
-    }
-
     fn from_key(key: &Key) -> Result<Self, Misplaced> {
-        if !is_id(&key.id, "i-") {
-            return Err(Misplaced::new(format!("`{}` is no id of an instance", shown(&key.id))));
-        }
-        if key.region == "global" {
-            return Err(Misplaced::new("an instance has a Region, and the finding states none"));
-        }
+        Self::KIND.check(key, is_id(&key.id, "i-"))?;
         Ok(Self { id: key.id.clone() })
     }
 
@@ -75,6 +63,7 @@ pub(crate) fn state_of(instance: &types::Instance) -> Option<&types::InstanceSta
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use crate::Sighting;
 
     fn seen(id: &str) -> Sighting<'_> {
         Sighting {

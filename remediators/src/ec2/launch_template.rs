@@ -2,10 +2,8 @@
 
 use aws_sdk_ec2::types;
 
-use super::{is_id, named, shown, tag_map};
-use crate::{
-    Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, action::On,
-};
+use super::{is_id, tag_map};
+use crate::{Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, action::On};
 
 /// A launch template.
 pub(crate) struct LaunchTemplate {
@@ -14,6 +12,7 @@ pub(crate) struct LaunchTemplate {
 
 impl Resource for LaunchTemplate {
     const KIND: KindInfo = KindInfo {
+        what: "a launch template",
         asff: "AwsEc2LaunchTemplate",
         cfn: "AWS::EC2::LaunchTemplate",
         arn: "arn:{partition}:ec2:{region}:{account}:launch-template/{id}",
@@ -21,19 +20,8 @@ impl Resource for LaunchTemplate {
         longest_id: 20,
     };
 
-    fn locate(seen: &Sighting<'_>) -> Result<Key, Misplaced> {
-        let key = seen.key(Self::KIND.asff, seen.region, named(seen, "launch-template/")?);
-        Self::from_key(&key)?;
-        Ok(key)
-    }
-
     fn from_key(key: &Key) -> Result<Self, Misplaced> {
-        if !is_id(&key.id, "lt-") {
-            return Err(Misplaced::new(format!("`{}` is no id of a launch template", shown(&key.id))));
-        }
-        if key.region == "global" {
-            return Err(Misplaced::new("a launch template has a Region, and the finding states none"));
-        }
+        Self::KIND.check(key, is_id(&key.id, "lt-"))?;
         Ok(Self { id: key.id.clone() })
     }
 
@@ -75,6 +63,7 @@ impl LaunchTemplate {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use crate::Sighting;
 
     fn seen(id: &str) -> Sighting<'_> {
         Sighting {

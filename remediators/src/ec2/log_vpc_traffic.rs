@@ -6,7 +6,7 @@ use aws_sdk_ec2::types::{
     self, Filter, FlowLogsResourceType, LogDestinationType, TrafficType, UnsuccessfulItem,
 };
 
-use super::{filled, network::Vpc, shown};
+use super::{filled, network::Vpc};
 use crate::{Implied, prelude::*, remediator::Proposal, resource::Arn};
 
 pub(crate) struct LogVpcTraffic;

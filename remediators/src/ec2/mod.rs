@@ -25,30 +25,6 @@ pub(crate) mod snapshot_sharing;
 pub(crate) mod unshare_snapshot;
 pub(crate) mod withhold_public_addresses;
 
-use crate::{Misplaced, Sighting};
-
-/// The id of a resource that a finding names: what follows `prefix` in its ARN, or all of a bare id, which
-/// OCSF has as `uid`.
-fn named<'a>(seen: &Sighting<'a>, prefix: &str) -> Result<&'a str, Misplaced> {
-    match seen.agreed("ec2")? {
-        Some(arn) => arn
-            .resource
-            .strip_prefix(prefix)
-            .ok_or_else(|| Misplaced::new(format!("the ARN's resource does not begin with `{prefix}`"))),
-        None => Ok(seen.id),
-    }
-}
-
-/// Text from AWS as it may stand in a message: escaped, and cut where it is long.
-fn shown(text: &str) -> String {
-    const LONGEST: usize = 64;
-    let mut shown: String = text.chars().take(LONGEST).collect::<String>().escape_debug().collect();
-    if text.chars().nth(LONGEST).is_some() {
-        shown.push('…');
-    }
-    shown
-}
-
 /// `None` for text that says nothing: emulators write an empty element where AWS writes none.
 fn filled(text: Option<&str>) -> Option<String> {
     text.filter(|text| !text.is_empty()).map(str::to_owned)
@@ -101,11 +77,5 @@ mod tests {
         {
             assert!(!is_id(id, "sg-"), "{id}");
         }
-    }
-
-    #[test]
-    fn foreign_text_is_escaped_and_cut() {
-        assert_eq!(shown("a\u{1b}[31mb"), "a\\u{1b}[31mb");
-        assert_eq!(shown(&"x".repeat(65)), format!("{}…", "x".repeat(64)));
     }
 }

@@ -2,72 +2,35 @@
 
 use aws_sdk_ec2::types::{self, Tag, TransitGatewayState};
 
-use super::{is_id, shown, tag_map};
+use super::{is_id, tag_map};
 use crate::{
-    Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, action::On,
+    Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, action::On, text::shown,
 };
 
-/// A kind of resource that findings name by an ARN which ends in `part` and an id, or by the bare id (OCSF).
-pub(super) struct Named {
-    /// What stands in the ARN before the id, with its slash.
-    pub(super) part: &'static str,
-    /// What every id begins with, with its hyphen.
-    pub(super) prefix: &'static str,
-    /// What one is called, with its article.
-    pub(super) what: &'static str,
-}
-
-impl Named {
-    pub(super) fn locate(&self, kind: &KindInfo, seen: &Sighting<'_>) -> Result<Key, Misplaced> {
-        let id = match seen.agreed("ec2")? {
-            Some(arn) => arn
-                .resource
-                .strip_prefix(self.part)
-                .ok_or_else(|| Misplaced::new(format!("the ARN is none of {}", self.what)))?,
-            // OCSF: `uid` is the bare id.
-            None => seen.id,
-        };
-        let key = seen.key(kind.asff, seen.region, id);
-        self.check(&key)?;
-        Ok(key)
-    }
-
-    /// The id and the account of a key that can be one of these.
-    pub(super) fn check(&self, key: &Key) -> Result<(String, String), Misplaced> {
-        if !is_id(&key.id, self.prefix) {
-            return Err(Misplaced::new(format!("`{}` is no id of {}", shown(&key.id), self.what)));
-        }
-        if key.region == "global" {
-            return Err(Misplaced::new(format!("{} has a Region, and the finding states none", self.what)));
-        }
-        Ok((key.id.clone(), key.account.clone()))
-    }
-
-    /// `found`, if it is `owner`'s. Whatever another account shares through AWS RAM
-    /// [is listed as well](https://docs.aws.amazon.com/vpc/latest/userguide/vpc-sharing.html).
-    pub(super) fn owned<T>(
-        &self,
-        found: Option<T>,
-        id: &str,
-        owner: &str,
-        owner_of: impl FnOnce(&T) -> Option<&str>,
-    ) -> Result<T> {
-        let Some(found) = found else {
-            return Err(Error::new(
-                ErrorKind::NotFound,
-                format!("`{id}` is not there: {} of that id", self.what),
-            ));
-        };
-        match owner_of(&found) {
-            Some(of) if of == owner => Ok(found),
-            of => Err(Error::new(
-                ErrorKind::Rejected,
-                format!(
-                    "`{id}` belongs to `{}`, not to the finding's `{owner}`",
-                    shown(of.unwrap_or("nobody named"))
-                ),
-            )),
-        }
+/// `found`, if it is `owner`'s. Whatever another account shares through AWS RAM
+/// [is listed as well](https://docs.aws.amazon.com/vpc/latest/userguide/vpc-sharing.html).
+pub(super) fn owned<T>(
+    kind: &KindInfo,
+    found: Option<T>,
+    id: &str,
+    owner: &str,
+    owner_of: impl FnOnce(&T) -> Option<&str>,
+) -> Result<T> {
+    let Some(found) = found else {
+        return Err(Error::new(
+            ErrorKind::NotFound,
+            format!("`{id}` is not there: {} of that id", kind.what),
+        ));
+    };
+    match owner_of(&found) {
+        Some(of) if of == owner => Ok(found),
+        of => Err(Error::new(
+            ErrorKind::Rejected,
+            format!(
+                "`{id}` belongs to `{}`, not to the finding's `{owner}`",
+                shown(of.unwrap_or("nobody named"))
+            ),
+        )),
     }
 }
 
@@ -81,20 +44,19 @@ pub(crate) struct Subnet {
     owner: String,
 }
 
-const SUBNET: Named = Named { part: "subnet/", prefix: "subnet-", what: "a subnet" };
-
 impl Subnet {
     /// The subnet as it is, which is the account's own.
     pub(crate) async fn read(&self, aws: &Aws) -> Result<types::Subnet> {
         let found = aws.ec2().describe_subnets().subnet_ids(&self.id).send().await?;
         let found =
             found.subnets.unwrap_or_default().into_iter().find(|one| one.subnet_id() == Some(&self.id));
-        SUBNET.owned(found, &self.id, &self.owner, types::Subnet::owner_id)
+        owned(&Self::KIND, found, &self.id, &self.owner, types::Subnet::owner_id)
     }
 }
 
 impl Resource for Subnet {
     const KIND: KindInfo = KindInfo {
+        what: "a subnet",
         asff: "AwsEc2Subnet",
         cfn: "AWS::EC2::Subnet",
         arn: "arn:{partition}:ec2:{region}:{account}:subnet/{id}",
@@ -102,12 +64,9 @@ impl Resource for Subnet {
         longest_id: 24,
     };
 
-    fn locate(seen: &Sighting<'_>) -> Result<Key, Misplaced> {
-        SUBNET.locate(&Self::KIND, seen)
-    }
-
     fn from_key(key: &Key) -> Result<Self, Misplaced> {
-        SUBNET.check(key).map(|(id, owner)| Self { id, owner })
+        Self::KIND.check(key, is_id(&key.id, "subnet-"))?;
+        Ok(Self { id: key.id.clone(), owner: key.account.clone() })
     }
 
     async fn inspect(&self, aws: &Aws, _: bool) -> Result<Facts> {
@@ -121,20 +80,19 @@ pub(crate) struct NetworkAcl {
     owner: String,
 }
 
-const NETWORK_ACL: Named = Named { part: "network-acl/", prefix: "acl-", what: "a network ACL" };
-
 impl NetworkAcl {
     /// The ACL as it is, which is the account's own.
     pub(crate) async fn read(&self, aws: &Aws) -> Result<types::NetworkAcl> {
         let found = aws.ec2().describe_network_acls().network_acl_ids(&self.id).send().await?;
         let mut found = found.network_acls.unwrap_or_default().into_iter();
         let found = found.find(|one| one.network_acl_id() == Some(&self.id));
-        NETWORK_ACL.owned(found, &self.id, &self.owner, types::NetworkAcl::owner_id)
+        owned(&Self::KIND, found, &self.id, &self.owner, types::NetworkAcl::owner_id)
     }
 }
 
 impl Resource for NetworkAcl {
     const KIND: KindInfo = KindInfo {
+        what: "a network ACL",
         asff: "AwsEc2NetworkAcl",
         cfn: "AWS::EC2::NetworkAcl",
         arn: "arn:{partition}:ec2:{region}:{account}:network-acl/{id}",
@@ -142,12 +100,9 @@ impl Resource for NetworkAcl {
         longest_id: 21,
     };
 
-    fn locate(seen: &Sighting<'_>) -> Result<Key, Misplaced> {
-        NETWORK_ACL.locate(&Self::KIND, seen)
-    }
-
     fn from_key(key: &Key) -> Result<Self, Misplaced> {
-        NETWORK_ACL.check(key).map(|(id, owner)| Self { id, owner })
+        Self::KIND.check(key, is_id(&key.id, "acl-"))?;
+        Ok(Self { id: key.id.clone(), owner: key.account.clone() })
     }
 
     async fn inspect(&self, aws: &Aws, _: bool) -> Result<Facts> {
@@ -161,18 +116,17 @@ pub(crate) struct Vpc {
     owner: String,
 }
 
-const VPC: Named = Named { part: "vpc/", prefix: "vpc-", what: "a VPC" };
-
 impl Vpc {
     async fn read(&self, aws: &Aws) -> Result<types::Vpc> {
         let found = aws.ec2().describe_vpcs().vpc_ids(&self.id).send().await?;
         let found = found.vpcs.unwrap_or_default().into_iter().find(|one| one.vpc_id() == Some(&self.id));
-        VPC.owned(found, &self.id, &self.owner, types::Vpc::owner_id)
+        owned(&Self::KIND, found, &self.id, &self.owner, types::Vpc::owner_id)
     }
 }
 
 impl Resource for Vpc {
     const KIND: KindInfo = KindInfo {
+        what: "a VPC",
         asff: "AwsEc2Vpc",
         cfn: "AWS::EC2::VPC",
         arn: "arn:{partition}:ec2:{region}:{account}:vpc/{id}",
@@ -180,12 +134,9 @@ impl Resource for Vpc {
         longest_id: 21,
     };
 
-    fn locate(seen: &Sighting<'_>) -> Result<Key, Misplaced> {
-        VPC.locate(&Self::KIND, seen)
-    }
-
     fn from_key(key: &Key) -> Result<Self, Misplaced> {
-        VPC.check(key).map(|(id, owner)| Self { id, owner })
+        Self::KIND.check(key, is_id(&key.id, "vpc-"))?;
+        Ok(Self { id: key.id.clone(), owner: key.account.clone() })
     }
 
     async fn inspect(&self, aws: &Aws, _: bool) -> Result<Facts> {
@@ -199,8 +150,6 @@ pub(crate) struct TransitGateway {
     owner: String,
 }
 
-const TRANSIT_GATEWAY: Named = Named { part: "transit-gateway/", prefix: "tgw-", what: "a transit gateway" };
-
 impl TransitGateway {
     /// The gateway as it is, which is the account's own.
     pub(crate) async fn read(&self, aws: &Aws) -> Result<types::TransitGateway> {
@@ -211,12 +160,13 @@ impl TransitGateway {
         // One that was deleted is still listed for a while.
         let mut found = found.transit_gateways.unwrap_or_default().into_iter();
         let found = found.find(|one| one.transit_gateway_id() == Some(&self.id) && !gone(one));
-        TRANSIT_GATEWAY.owned(found, &self.id, &self.owner, types::TransitGateway::owner_id)
+        owned(&Self::KIND, found, &self.id, &self.owner, types::TransitGateway::owner_id)
     }
 }
 
 impl Resource for TransitGateway {
     const KIND: KindInfo = KindInfo {
+        what: "a transit gateway",
         asff: "AwsEc2TransitGateway",
         cfn: "AWS::EC2::TransitGateway",
         arn: "arn:{partition}:ec2:{region}:{account}:transit-gateway/{id}",
@@ -224,12 +174,9 @@ impl Resource for TransitGateway {
         longest_id: 21,
     };
 
-    fn locate(seen: &Sighting<'_>) -> Result<Key, Misplaced> {
-        TRANSIT_GATEWAY.locate(&Self::KIND, seen)
-    }
-
     fn from_key(key: &Key) -> Result<Self, Misplaced> {
-        TRANSIT_GATEWAY.check(key).map(|(id, owner)| Self { id, owner })
+        Self::KIND.check(key, is_id(&key.id, "tgw-"))?;
+        Ok(Self { id: key.id.clone(), owner: key.account.clone() })
     }
 
     async fn inspect(&self, aws: &Aws, _: bool) -> Result<Facts> {
@@ -241,6 +188,7 @@ impl Resource for TransitGateway {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use crate::Sighting;
 
     type Locate = fn(&Sighting<'_>) -> Result<Key, Misplaced>;
 
@@ -302,7 +250,7 @@ mod tests {
     #[test]
     fn only_the_accounts_own_is_taken() {
         let owned = |found: Option<&'static str>| {
-            VPC.owned(found, "vpc-0123abcd", "123456789012", |found| Some(*found))
+            owned(&Vpc::KIND, found, "vpc-0123abcd", "123456789012", |found| Some(*found))
         };
         assert!(owned(Some("123456789012")).is_ok());
         let shared = owned(Some("999999999999")).unwrap_err();

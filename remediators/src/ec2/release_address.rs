@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use self::State::{InUse, Released, Unused};
 use super::{
     address::{Eip, allocation_of, by_allocation},
-    filled, settable, shown, tag_map, tagged,
+    filled, settable, tag_map, tagged,
 };
 use crate::{Disposition, prelude::*, remediator::Proposal};
 

@@ -4,7 +4,7 @@ use aws_sdk_ec2::types::{
     AutoAcceptSharedAttachmentsValue, ModifyTransitGatewayOptions, TransitGatewayState,
 };
 
-use super::{network::TransitGateway, shown};
+use super::network::TransitGateway;
 use crate::{prelude::*, remediator::Proposal};
 
 pub(crate) struct RequireAttachmentApproval;

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     ports::{Ports, Set},
     security_group::{RULES, Rule, SecurityGroup, Source, Way, listed, named, put_back},
-    shown,
 };
 use crate::{prelude::*, remediator::Proposal};
 

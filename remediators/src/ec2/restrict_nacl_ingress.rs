@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::types::{IcmpTypeCode, NetworkAclEntry, PortRange, RuleAction};
 
-use super::{filled, network::NetworkAcl, ports::Ports, shown};
+use super::{filled, network::NetworkAcl, ports::Ports};
 use crate::{prelude::*, remediator::Proposal};
 
 pub(crate) struct RestrictNaclIngress;

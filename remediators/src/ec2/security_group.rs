@@ -8,9 +8,9 @@ use aws_sdk_ec2::types::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{filled, network::Named, settable, shown, tag_map, tagged};
+use super::{filled, is_id, network::owned, settable, tag_map, tagged};
 use crate::{
-    Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, action::On,
+    Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, action::On, text::shown,
 };
 
 /// A security group.
@@ -19,10 +19,9 @@ pub(crate) struct SecurityGroup {
     owner: String,
 }
 
-const GROUP: Named = Named { part: "security-group/", prefix: "sg-", what: "a security group" };
-
 impl Resource for SecurityGroup {
     const KIND: KindInfo = KindInfo {
+        what: "a security group",
         asff: "AwsEc2SecurityGroup",
         cfn: "AWS::EC2::SecurityGroup",
         arn: "arn:{partition}:ec2:{region}:{account}:security-group/{id}",
@@ -30,12 +29,9 @@ impl Resource for SecurityGroup {
         longest_id: 20,
     };
 
-    fn locate(seen: &Sighting<'_>) -> Result<Key, Misplaced> {
-        GROUP.locate(&Self::KIND, seen)
-    }
-
     fn from_key(key: &Key) -> Result<Self, Misplaced> {
-        GROUP.check(key).map(|(id, owner)| Self { id, owner })
+        Self::KIND.check(key, is_id(&key.id, "sg-"))?;
+        Ok(Self { id: key.id.clone(), owner: key.account.clone() })
     }
 
     async fn inspect(&self, aws: &Aws, _: bool) -> Result<Facts> {
@@ -280,7 +276,7 @@ impl SecurityGroup {
         // Groups that other accounts share are listed as well:
         // https://docs.aws.amazon.com/vpc/latest/userguide/security-group-sharing.html
         let found = found.find(|group| group.group_id() == Some(&self.id));
-        GROUP.owned(found, &self.id, &self.owner, types::SecurityGroup::owner_id)
+        owned(&Self::KIND, found, &self.id, &self.owner, types::SecurityGroup::owner_id)
     }
 
     /// Every rule.
@@ -466,6 +462,7 @@ pub(crate) mod tests {
     use aws_sdk_ec2::types::ReferencedSecurityGroup;
 
     use super::*;
+    use crate::Sighting;
 
     /// A rule as AWS would return it: `tcp`, 22 to 22, from `source` in CIDR notation.
     pub(crate) fn rule(protocol: &str, ports: impl Into<Option<(i32, i32)>>, source: &str) -> Rule {

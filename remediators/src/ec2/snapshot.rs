@@ -2,8 +2,8 @@
 
 use aws_sdk_ec2::types;
 
-use super::{network::Named, tag_map};
-use crate::{Action, Aws, Error, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, action::On};
+use super::{is_id, network::owned, tag_map};
+use crate::{Action, Aws, Error, Facts, Key, KindInfo, Misplaced, Resource, Result, action::On};
 
 /// A snapshot, and the account that is to be its owner: its ARN
 /// [names none](https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html#amazonec2-resources-for-iam-policies).
@@ -12,10 +12,9 @@ pub(crate) struct Snapshot {
     owner: String,
 }
 
-const SNAPSHOT: Named = Named { part: "snapshot/", prefix: "snap-", what: "a snapshot" };
-
 impl Resource for Snapshot {
     const KIND: KindInfo = KindInfo {
+        what: "a snapshot",
         asff: "AwsEc2Snapshot",
         cfn: "AWS::EC2::Snapshot",
         arn: "arn:{partition}:ec2:{region}::snapshot/{id}",
@@ -23,12 +22,9 @@ impl Resource for Snapshot {
         longest_id: 22,
     };
 
-    fn locate(seen: &Sighting<'_>) -> Result<Key, Misplaced> {
-        SNAPSHOT.locate(&Self::KIND, seen)
-    }
-
     fn from_key(key: &Key) -> Result<Self, Misplaced> {
-        SNAPSHOT.check(key).map(|(id, owner)| Self { id, owner })
+        Self::KIND.check(key, is_id(&key.id, "snap-"))?;
+        Ok(Self { id: key.id.clone(), owner: key.account.clone() })
     }
 
     /// Whatever others let everybody restore is listed too: the owner that EC2 names is the proof.
@@ -36,7 +32,7 @@ impl Resource for Snapshot {
         let found = aws.ec2().describe_snapshots().snapshot_ids(&self.id).send().await?;
         let found =
             found.snapshots.unwrap_or_default().into_iter().find(|one| one.snapshot_id() == Some(&self.id));
-        let found = SNAPSHOT.owned(found, &self.id, &self.owner, types::Snapshot::owner_id)?;
+        let found = owned(&Self::KIND, found, &self.id, &self.owner, types::Snapshot::owner_id)?;
         Ok(Facts { tags: Some(tag_map(found.tags()).into_iter().collect()) })
     }
 }
@@ -60,6 +56,7 @@ pub(crate) async fn restorable_by_everybody(aws: &Aws) -> Result<Vec<String>> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use crate::Sighting;
 
     fn seen<'a>(id: &'a str, id_alt: Option<&'a str>) -> Sighting<'a> {
         Sighting {

@@ -7,6 +7,7 @@ pub(crate) struct SnapshotSharing;
 
 impl Resource for SnapshotSharing {
     const KIND: KindInfo = KindInfo {
+        what: "the block of public snapshots",
         asff: "AwsEc2SnapshotBlockPublicAccess",
         cfn: "AWS::EC2::SnapshotBlockPublicAccess",
         // No action is allowed on it: IAM knows no such ARN. Findings do.
@@ -30,12 +31,9 @@ impl Resource for SnapshotSharing {
     }
 
     fn from_key(key: &Key) -> Result<Self, Misplaced> {
-        if key.id != key.account || key.id.len() != 12 || !key.id.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(Misplaced::new("the id of the block of public snapshots is its account's 12 digits"));
-        }
-        if key.region == "global" {
-            return Err(Misplaced::new("the setting is one of each Region, and the finding names none"));
-        }
+        let is_id =
+            key.id == key.account && key.id.len() == 12 && key.id.bytes().all(|byte| byte.is_ascii_digit());
+        Self::KIND.check(key, is_id)?;
         Ok(Self)
     }
 

@@ -5,16 +5,12 @@ use aws_sdk_ec2::types::{
 };
 
 use super::snapshot::{Snapshot, restorable_by_everybody};
-use crate::{prelude::*, remediator::Proposal};
+use crate::{
+    prelude::*,
+    shared_snapshot::{self, Sharing},
+};
 
 pub(crate) struct UnshareSnapshot;
-
-/// Whether everybody may make volumes of a snapshot. The accounts that it is shared with by their numbers are no
-/// part of it, and stay.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Sharing {
-    public: bool,
-}
 
 impl Remediator for UnshareSnapshot {
     const SPEC: Spec = Spec {
@@ -57,17 +53,7 @@ impl Remediator for UnshareSnapshot {
     }
 
     fn plan(now: &Sharing, _: &Ask<'_, NoParams>) -> Plan<Sharing> {
-        if !now.public {
-            return Plan::Compliant;
-        }
-        Plan::Change(Proposal {
-            to: Sharing { public: false },
-            risk: Risk::Access,
-            notes: vec![
-                "whoever has copied the snapshot or made volumes of it keeps what they have".to_owned(),
-                "accounts that it is shared with by their numbers keep their access".to_owned(),
-            ],
-        })
+        shared_snapshot::plan(now)
     }
 
     async fn apply(aws: &Aws, at: &Snapshot, change: &Change<Sharing>) -> Result<()> {
@@ -85,46 +71,7 @@ impl Remediator for UnshareSnapshot {
     }
 
     fn undo(change: &Change<Sharing>, now: &Sharing) -> Undo<Sharing> {
-        if now.public == change.from.public {
-            return Undo::Nothing;
-        }
-        Undo::To {
-            to: change.from.clone(),
-            notes: vec!["everybody can copy the snapshot and make volumes of it again".to_owned()],
-        }
-    }
-}
-
-#[cfg(test)]
-const PUBLIC: Sharing = Sharing { public: true };
-#[cfg(test)]
-const PRIVATE: Sharing = Sharing { public: false };
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-    use super::*;
-    use crate::remediator::test::ask;
-
-    #[test]
-    fn only_what_everybody_may_restore_is_changed() {
-        let plan = |now| UnshareSnapshot::plan(now, &ask("EC2.1", &NoParams {}));
-        assert_eq!(plan(&PRIVATE), Plan::Compliant);
-        let Plan::Change(change) = plan(&PUBLIC) else { panic!("no change") };
-        assert_eq!((change.to, change.risk), (PRIVATE, Risk::Access));
-    }
-
-    #[test]
-    fn undo_shares_again_what_was_shared() {
-        let change = Change { from: PUBLIC, to: PRIVATE };
-        assert_eq!(UnshareSnapshot::undo(&change, &PUBLIC), Undo::Nothing);
-        assert!(matches!(UnshareSnapshot::undo(&change, &PRIVATE), Undo::To { to, .. } if to == PUBLIC));
-    }
-
-    /// Records are read for years.
-    #[test]
-    fn the_state_is_a_format() {
-        assert_eq!(serde_json::to_string(&PUBLIC).unwrap(), r#"{"public":true}"#);
+        shared_snapshot::undo(change, now)
     }
 }
 
@@ -134,6 +81,8 @@ mod wire {
     use super::*;
     use crate::{Access, Resource as _, raw::test::Wire};
 
+    const PUBLIC: Sharing = Sharing { public: true };
+    const PRIVATE: Sharing = Sharing { public: false };
     const ID: &str = "snap-0123456789abcdef0";
 
     fn wire(answers: &[(&'static str, &str)]) -> (Wire, Aws) {

@@ -2,9 +2,7 @@
 
 use aws_sdk_ecr::types::Repository as Described;
 
-use crate::{
-    Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, action::On,
-};
+use crate::{Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, action::On};
 
 /// A private repository.
 pub(crate) struct Repository {
@@ -28,6 +26,7 @@ impl Repository {
 
 impl Resource for Repository {
     const KIND: KindInfo = KindInfo {
+        what: "a repository",
         asff: "AwsEcrRepository",
         cfn: "AWS::ECR::Repository",
         arn: "arn:{partition}:ecr:{region}:{account}:repository/{id}",
@@ -37,20 +36,6 @@ impl Resource for Repository {
         ],
         longest_id: 256,
     };
-
-    fn locate(seen: &Sighting<'_>) -> Result<Key, Misplaced> {
-        let name = match seen.agreed("ecr")? {
-            Some(arn) => arn
-                .resource
-                .strip_prefix("repository/")
-                .ok_or_else(|| Misplaced::new("the ARN is not a repository's"))?,
-            // OCSF: `uid` is the bare name.
-            None => seen.id,
-        };
-        let key = seen.key(Self::KIND.asff, seen.region, name);
-        Self::from_key(&key)?;
-        Ok(key)
-    }
 
     fn from_key(key: &Key) -> Result<Self, Misplaced> {
         // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html
@@ -62,12 +47,7 @@ impl Resource for Repository {
                 && bytes.iter().all(|byte| plain(*byte) || matches!(byte, b'.' | b'_' | b'-'))
         };
         let name = &key.id;
-        if !(2..=256).contains(&name.len()) || !name.split('/').all(legal) {
-            return Err(Misplaced::new(format!("`{}` is no name of a repository", name.escape_debug())));
-        }
-        if key.region == "global" {
-            return Err(Misplaced::new("a repository is in a Region, and the key names none"));
-        }
+        Self::KIND.check(key, (2..=256).contains(&name.len()) && name.split('/').all(legal))?;
         Ok(Self { name: name.clone(), registry: key.account.clone() })
     }
 
@@ -93,6 +73,7 @@ impl Resource for Repository {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use crate::Sighting;
 
     const ARN: &str = "arn:aws:ecr:eu-west-1:123456789012:repository/team/app.web";
 

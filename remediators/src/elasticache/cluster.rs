@@ -3,7 +3,8 @@
 use aws_sdk_elasticache::types::CacheCluster as Described;
 
 use crate::{
-    Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, action::On,
+    Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, action::On,
+    resource::is_dashed,
 };
 
 /// A cluster, by its name: one of its own, or a member of a replication group.
@@ -14,6 +15,7 @@ pub(crate) struct Cluster {
 
 impl Resource for Cluster {
     const KIND: KindInfo = KindInfo {
+        what: "an ElastiCache cluster",
         asff: "AwsElastiCacheCacheCluster",
         cfn: "AWS::ElastiCache::CacheCluster",
         arn: "arn:{partition}:elasticache:{region}:{account}:cluster:{id}",
@@ -24,36 +26,11 @@ impl Resource for Cluster {
         longest_id: 50,
     };
 
-    fn locate(seen: &Sighting<'_>) -> Result<Key, Misplaced> {
-        let name = match seen.agreed("elasticache")? {
-            Some(arn) => arn
-                .resource
-                .strip_prefix("cluster:")
-                .ok_or_else(|| Misplaced::new("the ARN is not an ElastiCache cluster's"))?,
-            None => seen.id,
-        };
-        let key = seen.key(Self::KIND.asff, seen.region, name);
-        Self::from_key(&key)?;
-        Ok(key)
-    }
-
     fn from_key(key: &Key) -> Result<Self, Misplaced> {
         // https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_CreateCacheCluster.html
         // (CacheClusterId); kept in lower case.
-        let id = &key.id;
-        let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if !(1..=50).contains(&id.len())
-            || !id.bytes().all(legal)
-            || !id.starts_with(|first: char| first.is_ascii_lowercase())
-            || id.ends_with('-')
-            || id.contains("--")
-        {
-            return Err(Misplaced::new("the finding names no ElastiCache cluster by an id that AWS gives"));
-        }
-        if key.region == "global" {
-            return Err(Misplaced::new("an ElastiCache cluster has a Region, and the finding states none"));
-        }
-        Ok(Self { name: id.clone(), arn: key.fill(Self::KIND.arn) })
+        Self::KIND.check(key, is_dashed(&key.id, Self::KIND.longest_id))?;
+        Ok(Self { name: key.id.clone(), arn: key.fill(Self::KIND.arn) })
     }
 
     async fn inspect(&self, aws: &Aws, tags: bool) -> Result<Facts> {
@@ -84,6 +61,7 @@ impl Cluster {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use crate::Sighting;
 
     fn seen<'a>(id: &'a str, id_alt: Option<&'a str>) -> Sighting<'a> {
         Sighting {

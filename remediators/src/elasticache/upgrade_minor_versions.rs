@@ -144,11 +144,7 @@ impl Remediator for UpgradeMinorVersions {
 /// Why nothing is changed now.
 fn against(now: &Upgrades) -> Option<String> {
     if let Some(status) = &now.unfit {
-        let status: String = status.chars().take(64).collect();
-        return Some(format!(
-            "it is `{}`: ElastiCache changes only what is available",
-            status.escape_debug()
-        ));
+        return Some(format!("it is `{}`: ElastiCache changes only what is available", shown(status)));
     }
     let waiting = "other modifications are pending: `ApplyImmediately` would make them all".to_owned();
     now.pending.then_some(waiting)

@@ -19,6 +19,7 @@ const LONGEST_PATH: usize = 512;
 
 impl Resource for IamUser {
     const KIND: KindInfo = KindInfo {
+        what: "an IAM user",
         asff: "AwsIamUser",
         cfn: "AWS::IAM::User",
         arn: "arn:{partition}:iam::{account}:user/{id}",
@@ -52,13 +53,7 @@ impl Resource for IamUser {
         let legal = |part: &str| !part.is_empty() && part.bytes().all(legal);
         let (path, name) = key.id.rsplit_once('/').unwrap_or(("", &key.id));
         let fits = path.len() + 2 <= LONGEST_PATH && name.len() <= LONGEST_NAME;
-        if !fits || !key.id.split('/').all(legal) {
-            let shown: String = key.id.chars().take(LONGEST_NAME).collect();
-            return Err(Misplaced::new(format!(
-                "`{}` is no path and name of an IAM user that redress takes",
-                shown.escape_debug()
-            )));
-        }
+        Self::KIND.check(key, fits && key.id.split('/').all(legal))?;
         if key.region != "global" {
             return Err(Misplaced::new("the Region of an IAM user is `global`"));
         }

@@ -1,8 +1,6 @@
 //! KMS keys.
 
-use crate::{
-    Action, Aws, Facts, Key as ResourceKey, KindInfo, Misplaced, Resource, Result, Sighting, action::On,
-};
+use crate::{Action, Aws, Facts, Key as ResourceKey, KindInfo, Misplaced, Resource, Result, action::On};
 
 /// A KMS key.
 #[derive(Debug)]
@@ -13,6 +11,7 @@ pub(crate) struct Key {
 
 impl Resource for Key {
     const KIND: KindInfo = KindInfo {
+        what: "a key",
         asff: "AwsKmsKey",
         cfn: "AWS::KMS::Key",
         arn: "arn:{partition}:kms:{region}:{account}:key/{id}",
@@ -21,24 +20,7 @@ impl Resource for Key {
         longest_id: 36,
     };
 
-    fn locate(seen: &Sighting<'_>) -> Result<ResourceKey, Misplaced> {
-        let id = match seen.agreed("kms")? {
-            Some(arn) => arn
-                .resource
-                .strip_prefix("key/")
-                .ok_or_else(|| Misplaced::new("the ARN is not that of a key"))?,
-            // OCSF: `uid` is the bare id.
-            None => seen.id,
-        };
-        let key = seen.key(Self::KIND.asff, seen.region, id);
-        Self::from_key(&key)?;
-        Ok(key)
-    }
-
     fn from_key(key: &ResourceKey) -> Result<Self, Misplaced> {
-        if key.region == "global" {
-            return Err(Misplaced::new("a key is in one Region, and none is named"));
-        }
         // https://docs.aws.amazon.com/kms/latest/developerguide/concepts.html#key-id
         let id = &key.id;
         let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
@@ -46,10 +28,7 @@ impl Resource for Key {
             Some(rest) => rest.len() == 32 && rest.bytes().all(digit),
             None => id.len() == 36 && id.bytes().all(|byte| digit(byte) || byte == b'-'),
         };
-        if !is_id {
-            let shown: String = id.chars().take(64).collect();
-            return Err(Misplaced::new(format!("`{}` is no id of a key", shown.escape_debug())));
-        }
+        Self::KIND.check(key, is_id)?;
         Ok(Self { arn: key.fill(Self::KIND.arn) })
     }
 
@@ -76,6 +55,7 @@ impl Resource for Key {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use crate::Sighting;
 
     const ID: &str = "1234abcd-12ab-34cd-56ef-1234567890ab";
 

@@ -16,6 +16,7 @@ const WHOLE: &str = "arn:{partition}:lambda:{region}:{account}:function:{id.name
 
 impl Resource for Function {
     const KIND: KindInfo = KindInfo {
+        what: "a function",
         asff: "AwsLambdaFunction",
         cfn: "AWS::Lambda::Function",
         arn: "arn:{partition}:lambda:{region}:{account}:function:{id}",
@@ -53,12 +54,8 @@ impl Resource for Function {
             Some((name, qualifier)) => (name, Some(qualifier)),
             None => (key.id.as_str(), None),
         };
-        if !legal(name, 64) || qualifier.is_some_and(|qualifier| !legal(qualifier, 128)) {
-            return Err(Misplaced::new(format!("`{}` is no name of a function", key.id.escape_debug())));
-        }
-        if key.region == "global" {
-            return Err(Misplaced::new("a function is in a Region, and the key names none"));
-        }
+        let is_id = legal(name, 64) && qualifier.is_none_or(|qualifier| legal(qualifier, 128));
+        Self::KIND.check(key, is_id)?;
         Ok(Self { name: key.id.clone() })
     }
 

@@ -15,6 +15,7 @@ const ARN: &str = "arn:{partition}:logs:{region}:{account}:log-group:{id}";
 
 impl Resource for LogGroup {
     const KIND: KindInfo = KindInfo {
+        what: "a log group",
         asff: "AwsLogsLogGroup",
         cfn: "AWS::Logs::LogGroup",
         arn: "arn:{partition}:logs:{region}:{account}:log-group:{id}:*",
@@ -39,16 +40,10 @@ impl Resource for LogGroup {
     }
 
     fn from_key(key: &Key) -> Result<Self, Misplaced> {
-        if key.region == "global" {
-            return Err(Misplaced::new("a log group is in one Region, and none is named"));
-        }
         // https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateLogGroup.html
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b".-_/#".contains(&byte);
         let name = &key.id;
-        if !(1..=512).contains(&name.len()) || !name.bytes().all(legal) {
-            let shown: String = name.chars().take(64).collect();
-            return Err(Misplaced::new(format!("`{}` is no name of a log group", shown.escape_debug())));
-        }
+        Self::KIND.check(key, (1..=512).contains(&name.len()) && name.bytes().all(legal))?;
         Ok(Self { name: name.clone(), arn: key.fill(ARN) })
     }
 

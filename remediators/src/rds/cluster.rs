@@ -2,9 +2,10 @@
 
 use aws_sdk_rds::types::DbCluster as Described;
 
-use super::{in_a_region, is_name, tags};
+use super::tags;
 use crate::{
-    Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, action::On,
+    Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, action::On,
+    resource::is_dashed,
 };
 
 /// A database cluster, by its name.
@@ -14,6 +15,7 @@ pub(crate) struct Cluster {
 
 impl Resource for Cluster {
     const KIND: KindInfo = KindInfo {
+        what: "a database cluster",
         asff: "AwsRdsDbCluster",
         cfn: "AWS::RDS::DBCluster",
         arn: "arn:{partition}:rds:{region}:{account}:cluster:{id}",
@@ -21,24 +23,8 @@ impl Resource for Cluster {
         longest_id: 63,
     };
 
-    fn locate(seen: &Sighting<'_>) -> Result<Key, Misplaced> {
-        let name = match seen.agreed("rds")? {
-            Some(arn) => arn
-                .resource
-                .strip_prefix("cluster:")
-                .ok_or_else(|| Misplaced::new("the ARN is not a database cluster's"))?,
-            None => seen.id,
-        };
-        let key = seen.key(Self::KIND.asff, seen.region, name);
-        Self::from_key(&key)?;
-        Ok(key)
-    }
-
     fn from_key(key: &Key) -> Result<Self, Misplaced> {
-        in_a_region(key)?;
-        if !is_name(&key.id, 63) {
-            return Err(Misplaced::new("the finding names no database cluster by an id that RDS gives"));
-        }
+        Self::KIND.check(key, is_dashed(&key.id, Self::KIND.longest_id))?;
         Ok(Self { name: key.id.clone() })
     }
 
@@ -63,6 +49,7 @@ impl Cluster {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use crate::Sighting;
 
     fn seen<'a>(id: &'a str, id_alt: Option<&'a str>) -> Sighting<'a> {
         Sighting {

@@ -2,9 +2,10 @@
 
 use aws_sdk_rds::types::DbInstance as Described;
 
-use super::{in_a_region, is_name, tags};
+use super::tags;
 use crate::{
-    Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, action::On,
+    Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, action::On,
+    resource::is_dashed,
 };
 
 /// A database instance, by its name.
@@ -14,6 +15,7 @@ pub(crate) struct Instance {
 
 impl Resource for Instance {
     const KIND: KindInfo = KindInfo {
+        what: "a database instance",
         asff: "AwsRdsDbInstance",
         cfn: "AWS::RDS::DBInstance",
         arn: "arn:{partition}:rds:{region}:{account}:db:{id}",
@@ -21,24 +23,9 @@ impl Resource for Instance {
         longest_id: 63,
     };
 
-    fn locate(seen: &Sighting<'_>) -> Result<Key, Misplaced> {
-        let name = match seen.agreed("rds")? {
-            Some(arn) => arn
-                .resource
-                .strip_prefix("db:")
-                .ok_or_else(|| Misplaced::new("the ARN is not a database instance's"))?,
-            None => seen.id,
-        };
-        let key = seen.key(Self::KIND.asff, seen.region, name);
-        Self::from_key(&key)?;
-        Ok(key)
-    }
-
     fn from_key(key: &Key) -> Result<Self, Misplaced> {
-        in_a_region(key)?;
-        if !is_name(&key.id, 63) {
-            return Err(Misplaced::new("the finding names no database instance by an id that RDS gives"));
-        }
+        // `DbiResourceId` (`db-ABC…`), by which Config knows an instance, is no name.
+        Self::KIND.check(key, is_dashed(&key.id, Self::KIND.longest_id))?;
         Ok(Self { name: key.id.clone() })
     }
 
@@ -63,6 +50,7 @@ impl Instance {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use crate::Sighting;
 
     fn seen<'a>(id: &'a str, id_alt: Option<&'a str>) -> Sighting<'a> {
         Sighting {

@@ -22,30 +22,11 @@ pub(crate) mod upgrade_minor_versions;
 
 use aws_sdk_rds::types::Tag;
 
-use crate::{Error, ErrorKind, Key, Misplaced, Result, Tags};
+use crate::{Error, ErrorKind, Result, Tags, text::shown};
 
 fn tags(list: Option<Vec<Tag>>) -> Tags {
     let text = Option::unwrap_or_default;
     list.unwrap_or_default().into_iter().map(|tag| (text(tag.key), text(tag.value))).collect()
-}
-
-/// Whether `id` is a name that RDS gives: kept
-/// [in lower case](https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_CreateDBInstance.html).
-///
-/// `DbiResourceId` (`db-ABC…`), by which Config knows an instance, is none.
-fn is_name(id: &str, longest: usize) -> bool {
-    id.len() <= longest
-        && id.starts_with(|first: char| first.is_ascii_lowercase())
-        && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-        && !id.ends_with('-')
-        && !id.contains("--")
-}
-
-fn in_a_region(key: &Key) -> Result<(), Misplaced> {
-    if key.region == "global" {
-        return Err(Misplaced::new("it has a Region, and the finding states none"));
-    }
-    Ok(())
 }
 
 /// Whether something in this status can be changed: `None` if so, else the status that has to be ended first.
@@ -103,29 +84,13 @@ fn unfit(status: Option<&str>) -> Result<Option<String>> {
 
 /// Why something in this status is not changed.
 fn refusal(unfit: &str) -> String {
-    format!(
-        "it is `{}`: RDS changes only what is available",
-        unfit.chars().take(64).collect::<String>().escape_debug()
-    )
+    format!("it is `{}`: RDS changes only what is available", shown(unfit))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
-
-    #[test]
-    fn names_are_what_rds_gives() {
-        for name in ["a", "orders", "orders-2"] {
-            assert!(is_name(name, 63), "{name}");
-        }
-        for name in
-            ["", "2orders", "Orders", "orders-", "or--ders", "orders/x", "db-ABCDEFGHIJKLM", "*", "a:b"]
-        {
-            assert!(!is_name(name, 63), "{name}");
-        }
-        assert!(!is_name(&"x".repeat(64), 63));
-    }
 
     #[test]
     fn a_status_passes_or_has_to_be_ended() {

@@ -1,9 +1,8 @@
 //! Snapshots of instances and of clusters: two kinds, of which RDS has the same operations twice.
 
-use super::{in_a_region, is_name, tags};
+use super::tags;
 use crate::{
-    Action, Aws, Change, Facts, Key, KindInfo, Misplaced, Plan, Resource, Result, Risk, Sighting, Undo,
-    action::On, remediator::Proposal,
+    Action, Aws, Facts, Key, KindInfo, Misplaced, Resource, Result, action::On, resource::is_dashed,
 };
 
 /// A snapshot of an instance, by its name.
@@ -25,6 +24,7 @@ pub(crate) const EVERYBODY: &str = "all";
 
 impl Resource for Snapshot {
     const KIND: KindInfo = KindInfo {
+        what: "a snapshot of a database instance",
         asff: "AwsRdsDbSnapshot",
         cfn: "AWS::RDS::DBSnapshot",
         arn: "arn:{partition}:rds:{region}:{account}:snapshot:{id}",
@@ -32,14 +32,8 @@ impl Resource for Snapshot {
         longest_id: 255,
     };
 
-    fn locate(seen: &Sighting<'_>) -> Result<Key, Misplaced> {
-        let key = named(seen, &Self::KIND, "snapshot:")?;
-        Self::from_key(&key)?;
-        Ok(key)
-    }
-
     fn from_key(key: &Key) -> Result<Self, Misplaced> {
-        check(key)?;
+        Self::KIND.check(key, is_snapshot(&key.id))?;
         Ok(Self { name: key.id.clone(), arn: key.fill(Self::KIND.arn) })
     }
 
@@ -50,6 +44,7 @@ impl Resource for Snapshot {
 
 impl Resource for ClusterSnapshot {
     const KIND: KindInfo = KindInfo {
+        what: "a snapshot of a database cluster",
         asff: "AwsRdsDbClusterSnapshot",
         cfn: "AWS::RDS::DBClusterSnapshot",
         arn: "arn:{partition}:rds:{region}:{account}:cluster-snapshot:{id}",
@@ -57,14 +52,8 @@ impl Resource for ClusterSnapshot {
         longest_id: 255,
     };
 
-    fn locate(seen: &Sighting<'_>) -> Result<Key, Misplaced> {
-        let key = named(seen, &Self::KIND, "cluster-snapshot:")?;
-        Self::from_key(&key)?;
-        Ok(key)
-    }
-
     fn from_key(key: &Key) -> Result<Self, Misplaced> {
-        check(key)?;
+        Self::KIND.check(key, is_snapshot(&key.id))?;
         Ok(Self { name: key.id.clone(), arn: key.fill(Self::KIND.arn) })
     }
 
@@ -73,27 +62,14 @@ impl Resource for ClusterSnapshot {
     }
 }
 
-fn named(seen: &Sighting<'_>, kind: &KindInfo, prefix: &str) -> Result<Key, Misplaced> {
-    let name = match seen.agreed("rds")? {
-        Some(arn) => {
-            arn.resource.strip_prefix(prefix).ok_or_else(|| Misplaced::new("the ARN is not a snapshot's"))?
-        }
-        None => seen.id,
-    };
-    Ok(seen.key(kind.asff, seen.region, name))
-}
-
-fn check(key: &Key) -> Result<(), Misplaced> {
-    in_a_region(key)?;
-    // Those that AWS makes have its prefix: `rds:orders-2026-01-31-04-05`, `awsbackup:job-…`.
-    let name = match key.id.split_once(':') {
+/// Whether RDS gives such a name to a snapshot. Those that AWS makes have its prefix: `rds:orders-2026-01-31-04-05`,
+/// `awsbackup:job-…`.
+fn is_snapshot(id: &str) -> bool {
+    let name = match id.split_once(':') {
         Some(("rds" | "awsbackup", name)) => name,
-        _ => &key.id,
+        _ => id,
     };
-    if key.id.len() > 255 || !is_name(name, 255) {
-        return Err(Misplaced::new("the finding names no snapshot by an id that RDS gives"));
-    }
-    Ok(())
+    id.len() <= 255 && is_dashed(name, 255)
 }
 
 async fn read_tags(aws: &Aws, arn: &str) -> Result<Facts> {
@@ -101,38 +77,11 @@ async fn read_tags(aws: &Aws, arn: &str) -> Result<Facts> {
     Ok(Facts { tags: Some(tags(found.tag_list)) })
 }
 
-/// Whether everybody may restore a snapshot. The accounts that it is shared with by their numbers are no part
-/// of it, and stay.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Sharing {
-    pub(crate) public: bool,
-}
-
-pub(crate) fn plan(now: &Sharing) -> Plan<Sharing> {
-    if !now.public {
-        return Plan::Compliant;
-    }
-    Plan::Change(Proposal {
-        to: Sharing { public: false },
-        risk: Risk::Access,
-        notes: vec![
-            "whoever has copied the snapshot or restored it keeps what they have".to_owned(),
-            "accounts that it is shared with by their numbers keep their access".to_owned(),
-        ],
-    })
-}
-
-pub(crate) fn undo(change: &Change<Sharing>, now: &Sharing) -> Undo<Sharing> {
-    if now.public == change.from.public {
-        return Undo::Nothing;
-    }
-    Undo::To { to: change.from.clone(), notes: vec!["everybody can restore the snapshot again".to_owned()] }
-}
-
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use crate::Sighting;
 
     fn seen<'a>(id: &'a str, id_alt: Option<&'a str>) -> Sighting<'a> {
         Sighting { kind: "", id, id_alt, account: "123456789012", region: "eu-west-1", partition: "aws" }
@@ -167,18 +116,5 @@ mod tests {
         ] {
             assert!(Snapshot::locate(&seen(id, None)).is_err(), "{id}");
         }
-    }
-
-    #[test]
-    fn only_what_everybody_may_restore_is_changed() {
-        assert_eq!(plan(&Sharing { public: false }), Plan::Compliant);
-        let Plan::Change(change) = plan(&Sharing { public: true }) else { panic!("no change") };
-        assert_eq!(change.to, Sharing { public: false });
-        let change = Change { from: Sharing { public: true }, to: Sharing { public: false } };
-        assert_eq!(undo(&change, &Sharing { public: true }), Undo::Nothing);
-        assert!(matches!(
-            undo(&change, &Sharing { public: false }),
-            Undo::To { to: Sharing { public: true }, .. }
-        ));
     }
 }

@@ -1,7 +1,10 @@
 //! Takes a cluster's snapshot back from everybody.
 
-use super::snapshot::{self, ClusterSnapshot, EVERYBODY, RESTORE, Sharing};
-use crate::prelude::*;
+use super::snapshot::{ClusterSnapshot, EVERYBODY, RESTORE};
+use crate::{
+    prelude::*,
+    shared_snapshot::{self, Sharing},
+};
 
 pub(crate) struct UnshareClusterSnapshot;
 
@@ -40,7 +43,7 @@ impl Remediator for UnshareClusterSnapshot {
     }
 
     fn plan(now: &Sharing, _: &Ask<'_, NoParams>) -> Plan<Sharing> {
-        snapshot::plan(now)
+        shared_snapshot::plan(now)
     }
 
     async fn apply(aws: &Aws, at: &ClusterSnapshot, change: &Change<Sharing>) -> Result<()> {
@@ -59,6 +62,6 @@ impl Remediator for UnshareClusterSnapshot {
     }
 
     fn undo(change: &Change<Sharing>, now: &Sharing) -> Undo<Sharing> {
-        snapshot::undo(change, now)
+        shared_snapshot::undo(change, now)
     }
 }

@@ -1,7 +1,10 @@
 //! Takes an instance's snapshot back from everybody.
 
-use super::snapshot::{self, EVERYBODY, RESTORE, Sharing, Snapshot};
-use crate::prelude::*;
+use super::snapshot::{EVERYBODY, RESTORE, Snapshot};
+use crate::{
+    prelude::*,
+    shared_snapshot::{self, Sharing},
+};
 
 pub(crate) struct UnshareSnapshot;
 
@@ -39,7 +42,7 @@ impl Remediator for UnshareSnapshot {
     }
 
     fn plan(now: &Sharing, _: &Ask<'_, NoParams>) -> Plan<Sharing> {
-        snapshot::plan(now)
+        shared_snapshot::plan(now)
     }
 
     async fn apply(aws: &Aws, at: &Snapshot, change: &Change<Sharing>) -> Result<()> {
@@ -55,6 +58,6 @@ impl Remediator for UnshareSnapshot {
     }
 
     fn undo(change: &Change<Sharing>, now: &Sharing) -> Undo<Sharing> {
-        snapshot::undo(change, now)
+        shared_snapshot::undo(change, now)
     }
 }

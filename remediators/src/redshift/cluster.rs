@@ -3,7 +3,8 @@
 use aws_sdk_redshift::types::Cluster as Described;
 
 use crate::{
-    Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, action::On,
+    Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, action::On,
+    resource::is_dashed, text::shown,
 };
 
 /// A cluster, by its name.
@@ -13,6 +14,7 @@ pub(crate) struct Cluster {
 
 impl Resource for Cluster {
     const KIND: KindInfo = KindInfo {
+        what: "a Redshift cluster",
         asff: "AwsRedshiftCluster",
         cfn: "AWS::Redshift::Cluster",
         arn: "arn:{partition}:redshift:{region}:{account}:cluster:{id}",
@@ -20,35 +22,10 @@ impl Resource for Cluster {
         longest_id: 63,
     };
 
-    fn locate(seen: &Sighting<'_>) -> Result<Key, Misplaced> {
-        let name = match seen.agreed("redshift")? {
-            Some(arn) => arn
-                .resource
-                .strip_prefix("cluster:")
-                .ok_or_else(|| Misplaced::new("the ARN is not a Redshift cluster's"))?,
-            None => seen.id,
-        };
-        let key = seen.key(Self::KIND.asff, seen.region, name);
-        Self::from_key(&key)?;
-        Ok(key)
-    }
-
     fn from_key(key: &Key) -> Result<Self, Misplaced> {
         // https://docs.aws.amazon.com/redshift/latest/APIReference/API_CreateCluster.html (ClusterIdentifier)
-        let id = &key.id;
-        let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if !(1..=63).contains(&id.len())
-            || !id.bytes().all(legal)
-            || !id.starts_with(|first: char| first.is_ascii_lowercase())
-            || id.ends_with('-')
-            || id.contains("--")
-        {
-            return Err(Misplaced::new("the finding names no Redshift cluster by an id that AWS gives"));
-        }
-        if key.region == "global" {
-            return Err(Misplaced::new("a Redshift cluster has a Region, and the finding states none"));
-        }
-        Ok(Self { name: id.clone() })
+        Self::KIND.check(key, is_dashed(&key.id, Self::KIND.longest_id))?;
+        Ok(Self { name: key.id.clone() })
     }
 
     async fn inspect(&self, aws: &Aws, _: bool) -> Result<Facts> {
@@ -99,16 +76,14 @@ pub(super) fn unfit(status: &str) -> Result<Option<String>> {
 
 /// Why a cluster in that status is refused.
 pub(super) fn refusal(status: &str) -> String {
-    format!(
-        "the cluster is `{}`: Redshift changes only what is available",
-        status.chars().take(64).collect::<String>().escape_debug()
-    )
+    format!("the cluster is `{}`: Redshift changes only what is available", shown(status))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use crate::Sighting;
 
     fn seen<'a>(id: &'a str, id_alt: Option<&'a str>) -> Sighting<'a> {
         Sighting {

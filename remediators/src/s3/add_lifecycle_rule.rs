@@ -9,7 +9,7 @@ use super::bucket::Bucket;
 use crate::{
     body::{Answer, Body},
     prelude::*,
-    raw::{self, shown},
+    raw,
     remediator::Proposal,
 };
 

@@ -18,6 +18,7 @@ pub(crate) struct Bucket {
 
 impl Resource for Bucket {
     const KIND: KindInfo = KindInfo {
+        what: "a bucket",
         asff: "AwsS3Bucket",
         cfn: "AWS::S3::Bucket",
         arn: "arn:{partition}:s3:::{id}",
@@ -44,9 +45,8 @@ impl Resource for Bucket {
         // https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
         let name = &key.id;
-        if !(3..=255).contains(&name.len()) || !name.bytes().all(legal) || name.starts_with('.') {
-            return Err(Misplaced::new(format!("`{}` is no bucket name", name.escape_debug())));
-        }
+        let is_name = (3..=255).contains(&name.len()) && name.bytes().all(legal) && !name.starts_with('.');
+        Self::KIND.check(key, is_name)?;
         Ok(Self { name: name.clone(), owner: key.account.clone(), region: key.region.clone() })
     }
 

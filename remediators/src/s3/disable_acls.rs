@@ -3,7 +3,7 @@
 use aws_sdk_s3::types::{Grant, ObjectOwnership, OwnershipControls, OwnershipControlsRule};
 
 use super::bucket::Bucket;
-use crate::{prelude::*, raw::shown, remediator::Proposal};
+use crate::{prelude::*, remediator::Proposal};
 
 /// The setting that makes ACLs count for nothing:
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html>.

@@ -6,7 +6,6 @@ use super::bucket::Bucket;
 use crate::{
     document::{Document, Policy, narrowed, normal},
     prelude::*,
-    raw::shown,
     remediator::Proposal,
     resource::Arn,
 };

@@ -164,7 +164,6 @@ impl Remediator for DeleteUnusedSecret {
 impl State {
     /// Why a secret is not ours to delete, however unused.
     fn refusal(&self) -> Option<String> {
-        let shown = |text: &str| text.chars().take(64).collect::<String>().escape_debug().to_string();
         if let Some(owner) = &self.owner {
             return Some(format!(
                 "the secret belongs to `{}`, which deletes it with its own resource",

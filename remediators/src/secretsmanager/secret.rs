@@ -16,6 +16,7 @@ pub(crate) struct Secret {
 
 impl Resource for Secret {
     const KIND: KindInfo = KindInfo {
+        what: "a secret",
         asff: "AwsSecretsManagerSecret",
         cfn: "AWS::SecretsManager::Secret",
         arn: "arn:{partition}:secretsmanager:{region}:{account}:secret:{id}",
@@ -48,10 +49,7 @@ impl Resource for Secret {
             && id.bytes().all(legal)
             && suffix.len() == 6
             && suffix.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        if !is_id {
-            let shown: String = id.chars().take(64).collect();
-            return Err(Misplaced::new(format!("`{}` is no secret's name and suffix", shown.escape_debug())));
-        }
+        Self::KIND.check(key, is_id)?;
         Ok(Self { arn: key.fill(Self::KIND.arn), region: key.region.clone() })
     }
 

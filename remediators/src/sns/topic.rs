@@ -42,6 +42,7 @@ impl Topic {
 
 impl Resource for Topic {
     const KIND: KindInfo = KindInfo {
+        what: "a topic",
         asff: "AwsSnsTopic",
         cfn: "AWS::SNS::Topic",
         arn: "arn:{partition}:sns:{region}:{account}:{id}",
@@ -64,12 +65,7 @@ impl Resource for Topic {
         // https://docs.aws.amazon.com/sns/latest/api/API_CreateTopic.html
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         let stem = key.id.strip_suffix(".fifo").unwrap_or(&key.id);
-        if stem.is_empty() || key.id.len() > 256 || !stem.bytes().all(legal) {
-            return Err(Misplaced::new(format!("`{}` is no name of a topic", key.id.escape_debug())));
-        }
-        if key.region == "global" {
-            return Err(Misplaced::new("a topic is in a Region, and the key names none"));
-        }
+        Self::KIND.check(key, !stem.is_empty() && key.id.len() <= 256 && stem.bytes().all(legal))?;
         Ok(Self { name: key.id.clone(), account: key.account.clone() })
     }
 

@@ -35,6 +35,7 @@ fn named(url: &str) -> Option<(&str, &str)> {
 
 impl Resource for Queue {
     const KIND: KindInfo = KindInfo {
+        what: "a queue",
         asff: "AwsSqsQueue",
         cfn: "AWS::SQS::Queue",
         arn: "arn:{partition}:sqs:{region}:{account}:{id}",
@@ -68,12 +69,7 @@ impl Resource for Queue {
         // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-queues.html
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         let stem = key.id.strip_suffix(".fifo").unwrap_or(&key.id);
-        if stem.is_empty() || key.id.len() > 80 || !stem.bytes().all(legal) {
-            return Err(Misplaced::new(format!("`{}` is no name of a queue", key.id.escape_debug())));
-        }
-        if key.region == "global" {
-            return Err(Misplaced::new("a queue is in a Region, and the key names none"));
-        }
+        Self::KIND.check(key, !stem.is_empty() && key.id.len() <= 80 && stem.bytes().all(legal))?;
         Ok(Self { name: key.id.clone(), account: key.account.clone() })
     }
 

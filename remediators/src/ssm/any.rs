@@ -17,7 +17,8 @@ const OTHER: &str = "Other";
 pub(crate) struct AnyResource;
 
 impl Resource for AnyResource {
-    const KIND: KindInfo = KindInfo { asff: "*", cfn: "*", arn: "{id}", reads: &[], longest_id: LONGEST };
+    const KIND: KindInfo =
+        KindInfo { what: "a resource", asff: "*", cfn: "*", arn: "{id}", reads: &[], longest_id: LONGEST };
 
     /// Where another remediator is for resources of this type, the key is the one that it would have, so that both
     /// keep clear of each other, and holds and exemptions are the same.

@@ -2,9 +2,7 @@
 
 use aws_sdk_ssm::types::ResourceTypeForTagging;
 
-use crate::{
-    Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, Sighting, action::On,
-};
+use crate::{Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, action::On};
 
 /// A document of the account's own.
 pub(crate) struct Document {
@@ -14,6 +12,7 @@ pub(crate) struct Document {
 
 impl Resource for Document {
     const KIND: KindInfo = KindInfo {
+        what: "a document",
         asff: "AwsSsmDocument",
         cfn: "AWS::SSM::Document",
         arn: "arn:{partition}:ssm:{region}:{account}:document/{id}",
@@ -24,30 +23,11 @@ impl Resource for Document {
         longest_id: 128,
     };
 
-    fn locate(seen: &Sighting<'_>) -> Result<Key, Misplaced> {
-        let name = match seen.agreed("ssm")? {
-            Some(arn) => arn
-                .resource
-                .strip_prefix("document/")
-                .ok_or_else(|| Misplaced::new("the ARN is not a document's"))?,
-            // OCSF: `uid` is the bare name.
-            None => seen.id,
-        };
-        let key = seen.key(Self::KIND.asff, seen.region, name);
-        Self::from_key(&key)?;
-        Ok(key)
-    }
-
     fn from_key(key: &Key) -> Result<Self, Misplaced> {
         // https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_CreateDocument.html
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         let name = &key.id;
-        if !(3..=128).contains(&name.len()) || !name.bytes().all(legal) {
-            return Err(Misplaced::new(format!("`{}` is no name of a document", name.escape_debug())));
-        }
-        if key.region == "global" {
-            return Err(Misplaced::new("a document is in a Region, and the key names none"));
-        }
+        Self::KIND.check(key, (3..=128).contains(&name.len()) && name.bytes().all(legal))?;
         Ok(Self { name: name.clone(), account: key.account.clone() })
     }
 
@@ -75,6 +55,7 @@ impl Resource for Document {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use crate::Sighting;
 
     const ARN: &str = "arn:aws:ssm:eu-west-1:123456789012:document/Team-Patch.v2";
 

@@ -76,6 +76,7 @@ pub struct ThingAt(String);
 
 impl Resource for ThingAt {
     const KIND: KindInfo = KindInfo {
+        what: "a thing",
         asff: "AwsTestThing",
         cfn: "AWS::Test::Thing",
         arn: "arn:{partition}:test:{region}:{account}:thing/{id}",
@@ -321,7 +322,8 @@ impl Remediator for Retire {
 pub struct Anything(String);
 
 impl Resource for Anything {
-    const KIND: KindInfo = KindInfo { asff: "*", cfn: "*", arn: "{id}", reads: &[], longest_id: 64 };
+    const KIND: KindInfo =
+        KindInfo { what: "a resource", asff: "*", cfn: "*", arn: "{id}", reads: &[], longest_id: 64 };
 
     fn locate(seen: &Sighting<'_>) -> Result<Key, Misplaced> {
         ThingAt::locate(seen)
