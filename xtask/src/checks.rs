@@ -5,7 +5,7 @@ use std::{
     error::Error,
     io::{BufRead as _, BufReader, Write as _},
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use redress_tests::terraform::binary;
@@ -33,6 +33,9 @@ pub fn check(root: &Path) -> Outcome {
 /// `long` tries everything where a sample is taken otherwise (`REDRESS_LONG`), and shows what the tests print.
 pub fn test(root: &Path, checks: bool, long: bool) -> Outcome {
     heading("cargo test --workspace");
+    // What does not build is told, and counted, by the tests' own run.
+    let built = cargo(root, &["test", "--workspace", "--no-run"]).status()?.success();
+    let packages = (checks && built).then(|| packages_beside(root)).flatten();
     let mut count = run_tests(root, long)?;
     if checks {
         let (passed, failed) = all_checks(root)?;
@@ -40,6 +43,9 @@ pub fn test(root: &Path, checks: bool, long: bool) -> Outcome {
         count.failed += failed;
         // Minutes, after every change: not for whoever only wants to know about the lints.
         heading("cargo xtask package --check");
+        if let Some(mut packages) = packages {
+            packages.wait()?;
+        }
         match package::run(root, &package::Options::check()) {
             Ok(()) => {
                 count.passed += 1;
@@ -57,6 +63,25 @@ pub fn test(root: &Path, checks: bool, long: bool) -> Outcome {
     }
     println!("{} passed, {} failed", count.passed, count.failed);
     if count.failed == 0 { Ok(()) } else { Err("not everything passed".into()) }
+}
+
+/// Builds the packages while the tests run, which leave the processors idle for most of their time: they wait for
+/// emulators. At the lowest priority, since some of them look at the clock.
+///
+/// It is silent: whoever makes the packages afterwards finds them built, or is told what hinders. `None` where it can't
+/// be done, which costs no more than minutes.
+fn packages_beside(root: &Path) -> Option<Child> {
+    let architecture = package::Architecture::of_this_machine()?;
+    Command::new("nice")
+        .args(["-n", "19"])
+        .arg(std::env::current_exe().ok()?)
+        .args(["package", "--arch", &architecture.to_string()])
+        .current_dir(root)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()
 }
 
 fn all_checks(root: &Path) -> Result<(usize, usize), Box<dyn Error>> {
