@@ -61,6 +61,9 @@ pub(crate) enum Kept {
 pub(crate) enum Use {
     /// Only looks things up. A folder that does not exist yet is not made for that.
     Look,
+    /// Reads what was recorded. A folder that does not exist holds nothing to read, and is somewhere else than was
+    /// thought.
+    Read,
     /// Writes state and records.
     Write,
 }
@@ -188,18 +191,26 @@ pub(crate) fn store(global: &Global, aws: Option<&SdkConfig>, to: Use) -> Result
         let store = DynamoDb::new(client, tables.state, tables.audit, tables.retention_days, clock);
         return Ok((Arc::new(store), Kept::Deployed));
     }
-    match directory(global) {
-        Some(dir) if to == Use::Write || dir.exists() => {
-            let store = File::open(&dir).map_err(|error| {
-                Failure::from(error).context(&format!("state directory `{}`", dir.display()))
-            })?;
+    let Some(dir) = directory(global) else {
+        return match to {
+            Use::Look => Ok((Arc::new(Memory::default()), Kept::Nowhere)),
+            Use::Read | Use::Write => Err(Failure::input(
+                "no place for state and records: give --state-dir or --deployment, or set HOME",
+            )),
+        };
+    };
+    let about = |failure: Failure| failure.context(&format!("state directory `{}`", dir.display()));
+    // One that can't be looked for is not one that is not there.
+    let exists = dir.try_exists().map_err(|error| about(Failure::input(error.to_string())))?;
+    match to {
+        Use::Look if !exists => Ok((Arc::new(Memory::default()), Kept::Nowhere)),
+        Use::Read if !exists => {
+            Err(about(Failure::input("it does not exist: give --state-dir or --deployment")))
+        }
+        Use::Look | Use::Read | Use::Write => {
+            let store = File::open(&dir).map_err(|error| about(error.into()))?;
             Ok((Arc::new(store), Kept::Here))
         }
-        Some(_) => Ok((Arc::new(Memory::default()), Kept::Nowhere)),
-        None if to == Use::Look => Ok((Arc::new(Memory::default()), Kept::Nowhere)),
-        None => Err(Failure::input(
-            "no place for state and records: give --state-dir or --deployment, or set HOME",
-        )),
     }
 }
 
@@ -224,7 +235,7 @@ impl Context {
         });
         // Whoever only looks need not be allowed to write to a deployment's state.
         let paced_by =
-            if to == Use::Look { Arc::new(Memory::default()) as Arc<dyn Store> } else { Arc::clone(&store) };
+            if to == Use::Write { Arc::clone(&store) } else { Arc::new(Memory::default()) as Arc<dyn Store> };
         let settings = Settings::default();
         let engine = Arc::new(Engine {
             registry: REGISTRY,

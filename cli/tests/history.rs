@@ -160,6 +160,29 @@ async fn whatever_is_done_to_a_folder_of_records_shows() {
     assert_eq!(world.command(&["history", "--verify", "--account", "210987654321"]).await.exit, Exit::Done);
 }
 
+/// Nothing found is not nothing wrong.
+#[tokio::test]
+async fn a_folder_that_is_not_there_is_no_folder_without_records() {
+    let world = World::new(&[]).await;
+    let run = run_of(&world.records()[0]);
+    let state = world.dir.join("state");
+    fs::rename(&state, world.dir.join("elsewhere")).unwrap();
+    for command in [
+        &["history", "--verify"][..],
+        &["history", "--run", &run],
+        &["history", "--account", "123456789012"],
+        &["undo", "--run", &run, "--dry-run"],
+    ] {
+        let ended = world.command(command).await;
+        assert_eq!(ended.exit, Exit::Input, "{command:?}: {}{}", ended.out, ended.err);
+        assert!(ended.err.contains("it does not exist"), "{command:?}: {}", ended.err);
+        assert!(!state.exists(), "{command:?}");
+    }
+    let ended = world.command(&["plan", &world.finding]).await;
+    assert_eq!(ended.exit, Exit::Done, "{}{}", ended.out, ended.err);
+    assert!(!state.exists(), "a plan keeps nothing");
+}
+
 #[tokio::test]
 async fn the_log_shows_what_the_folder_alone_can_not() {
     let world = World::new(&[]).await;

@@ -55,7 +55,7 @@ pub(crate) async fn run(global: &Global, args: &History, around: &mut Surroundin
     } else {
         None
     };
-    let (store, _) = store(global, reach.as_ref().map(|reach| &reach.aws), Use::Look)?;
+    let (store, _) = store(global, reach.as_ref().map(|reach| &reach.aws), Use::Read)?;
     let limit = usize::from(args.limit);
     let mut runs = Vec::new();
     if let Some(run) = &args.run {

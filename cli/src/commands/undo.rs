@@ -28,7 +28,7 @@ const HORIZON: usize = 200;
 
 pub(crate) async fn run(global: &Global, args: &Undo, around: &mut Surroundings) -> Result<Exit> {
     asks_nothing_in_json(global, args.yes || args.dry_run)?;
-    let to = if args.dry_run { Use::Look } else { Use::Write };
+    let to = if args.dry_run { Use::Read } else { Use::Write };
     let context = Context::new(global, around, to).await?;
     let given = match (&args.run, &args.resource) {
         (Some(run), _) => vec![by_run(&context, run).await?],

@@ -76,12 +76,12 @@ pub(super) async fn run(global: &Global, args: &History, around: &mut Surroundin
     // Read first: a long look at a table is not to end in a file's wrong name.
     let copy = args.against.as_deref().map(load).transpose()?;
 
-    let (name, mut trail) = match store(global, reach.as_ref().map(|reach| &reach.aws), Use::Look) {
+    let (name, mut trail) = match store(global, reach.as_ref().map(|reach| &reach.aws), Use::Read) {
         Ok((store, _)) => (store.name(), Trail::of(&*store).await?),
         Err(failure) if !deployed && failure.exit == Exit::Input => match directory(global) {
             // A file that is damaged keeps a store from being used, not its records from being looked at.
-            Some(dir) => (dir.display().to_string(), damaged(&dir, failure)?),
-            None => return Err(failure),
+            Some(dir) if dir.exists() => (dir.display().to_string(), damaged(&dir, failure)?),
+            _ => return Err(failure),
         },
         Err(failure) => return Err(failure),
     };
@@ -292,7 +292,10 @@ impl Told {
             }
         }
         let (broken, unknown) = (self.broken(), faults.iter().filter(|fault| fault.run.is_none()).count());
-        let stray = if unknown > 0 { format!(", {unknown} more that fit no run") } else { String::new() };
+        let stray = match unknown {
+            0 => String::new(),
+            more => format!(", {} of no known run", counted(more, "more fault")),
+        };
         let unconfirmed = self.against.as_ref().map_or(0, |(_, _, compared)| compared.unconfirmed.len());
         let unconfirmed =
             if unconfirmed > 0 { format!(", {unconfirmed} unconfirmed") } else { String::new() };
