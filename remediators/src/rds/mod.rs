@@ -14,6 +14,7 @@ pub(crate) mod instance;
 pub(crate) mod make_private;
 pub(crate) mod protect_cluster_from_deletion;
 pub(crate) mod protect_from_deletion;
+pub(crate) mod publish_postgresql_logs;
 pub(crate) mod snapshot;
 pub(crate) mod switch;
 pub(crate) mod unshare_cluster_snapshot;

@@ -77,6 +77,8 @@ pub const REGISTRY: &[&dyn Erased] = &[
     #[cfg(feature = "rds")]
     &crate::rds::protect_from_deletion::ProtectFromDeletion,
     #[cfg(feature = "rds")]
+    &crate::rds::publish_postgresql_logs::PublishPostgresqlLogs,
+    #[cfg(feature = "rds")]
     &crate::rds::unshare_cluster_snapshot::UnshareClusterSnapshot,
     #[cfg(feature = "rds")]
     &crate::rds::unshare_snapshot::UnshareSnapshot,

@@ -4,7 +4,9 @@
 //! documented default on. What AWS defers to the maintenance window stands in `PendingModifiedValues` until a
 //! modification with `ApplyImmediately`, which makes
 //! [all of them at once](https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_ModifyInstance.ApplyImmediately.html).
-//! What is not available can't be modified. A cluster in a replication group has the settings of the group, and
+//! What is not available can't be modified. Which logs are published is a list, of which a modification
+//! [enables and disables members](https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_CloudwatchLogsExportConfiguration.html):
+//! here at once, where AWS takes its time. A cluster in a replication group has the settings of the group, and
 //! [only the group's can be modified](https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_ModifyReplicationGroup.html). Snapshots have the attribute `restore`, and the errors of clusters
 //! the codes that
 //! [AWS gives them](https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_DescribeDBClusters.html).
@@ -119,6 +121,8 @@ const GROUP: &str = "ReplicationGroupId";
 struct Settings {
     live: BTreeMap<&'static str, String>,
     pending: BTreeMap<&'static str, String>,
+    /// The types of logs that are published.
+    logs: BTreeSet<String>,
 }
 
 /// Service, Region, entity and name.
@@ -153,7 +157,9 @@ impl Databases {
             Some(kind) => {
                 let response = others.pass(request).await;
                 if response.status().is_success() {
-                    let made = Settings { live: given(kind, &request.form), pending: BTreeMap::new() };
+                    let logs = request.form.list("EnableCloudwatchLogsExports.member");
+                    let logs = logs.into_iter().map(str::to_owned).collect();
+                    let made = Settings { live: given(kind, &request.form), logs, ..Settings::default() };
                     locked(&self.settings).insert(name(request, kind), made);
                 }
                 response
@@ -200,6 +206,13 @@ impl Databases {
             let settings = all.entry(name(request, kind)).or_default();
             let now = request.form.get("ApplyImmediately") == Some("true");
             settings.live.extend(given(kind, &request.form));
+            let logs = |change: &str| {
+                request.form.list(&format!("CloudwatchLogsExportConfiguration.{change}.member"))
+            };
+            settings.logs.extend(logs("EnableLogTypes").into_iter().map(str::to_owned));
+            for disabled in logs("DisableLogTypes") {
+                settings.logs.remove(disabled);
+            }
             let deferred = kind.deferred.iter();
             settings
                 .pending
@@ -264,6 +277,10 @@ impl Databases {
             if let Some(value) = settings.live.get(field) {
                 put(field, Some(value));
             }
+        }
+        if !settings.logs.is_empty() {
+            let logs = settings.logs.iter().fold(Xml::default(), |xml, one| xml.text("member", one));
+            block += &Xml::default().nested("EnabledCloudwatchLogsExports", &logs).finish();
         }
         let pending =
             settings.pending.iter().fold(Xml::default(), |xml, (field, value)| xml.text(field, value));

@@ -40,6 +40,7 @@ pub const SCENARIOS: &[&Scenarios] = &[
     &super::rds::make_private::SCENARIOS,
     &super::rds::protect_cluster_from_deletion::SCENARIOS,
     &super::rds::protect_from_deletion::SCENARIOS,
+    &super::rds::publish_postgresql_logs::SCENARIOS,
     &super::rds::unshare_cluster_snapshot::SCENARIOS,
     &super::rds::unshare_snapshot::SCENARIOS,
     &super::rds::upgrade_minor_versions::SCENARIOS,

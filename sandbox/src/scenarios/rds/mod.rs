@@ -6,6 +6,7 @@ pub(super) mod enable_monitoring;
 pub(super) mod make_private;
 pub(super) mod protect_cluster_from_deletion;
 pub(super) mod protect_from_deletion;
+pub(super) mod publish_postgresql_logs;
 pub(super) mod unshare_cluster_snapshot;
 pub(super) mod unshare_snapshot;
 pub(super) mod upgrade_minor_versions;
@@ -121,6 +122,7 @@ async fn look_at_instance(at: &Place, arn: &str) -> Result<Value, Error> {
             "protected": one.deletion_protection(),
             "copies tags": one.copy_tags_to_snapshot(),
             "upgrades": one.auto_minor_version_upgrade(),
+            "logs": one.enabled_cloudwatch_logs_exports(),
             // A role says nothing while monitoring is off, and emulators differ in whether it is kept then.
             "monitoring": one.monitoring_interval().filter(|seconds| *seconds > 0),
             "role": one.monitoring_role_arn().filter(|_| one.monitoring_interval() > Some(0)),
