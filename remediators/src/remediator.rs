@@ -291,11 +291,8 @@ impl<P> Ask<'_, P> {
     /// # Errors
     /// What it is, where that can't be read: unknown means no.
     pub fn parameter<T: FromStr>(&self, name: &str) -> Result<Option<T>, String> {
-        let mut known = self.control_params.into_iter().flatten();
-        let Some((_, values)) = known.find(|(known, _)| known.eq_ignore_ascii_case(name)) else {
-            return Ok(None);
-        };
-        let read = match values.as_slice() {
+        let Some(values) = self.values(name) else { return Ok(None) };
+        let read = match values {
             [value] => value.trim().to_ascii_lowercase().parse().ok(),
             _ => None,
         };
@@ -304,6 +301,18 @@ impl<P> Ask<'_, P> {
             format!("the control's parameter `{name}` is `{given}`, which can't be read")
         };
         read.map(Some).ok_or_else(unreadable)
+    }
+
+    /// The members of a parameter of the control that is a list, given one by one or with commas between them; `None`
+    /// where it is not known. See [`Ask::parameter`].
+    pub fn list(&self, name: &str) -> Option<Vec<&str>> {
+        let members = self.values(name)?.iter().flat_map(|value| value.split(',')).map(str::trim);
+        Some(members.filter(|member| !member.is_empty()).collect())
+    }
+
+    fn values(&self, name: &str) -> Option<&[String]> {
+        let mut known = self.control_params?.iter();
+        known.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, values)| values.as_slice())
     }
 }
 
@@ -741,5 +750,18 @@ pub(crate) mod test {
         let on = BTreeMap::from([("on".to_owned(), vec!["True".to_owned()])]);
         let on = Ask { control_params: Some(&on), ..ask("", &NoParams {}) };
         assert_eq!(on.parameter::<bool>("on"), Ok(Some(true)));
+    }
+
+    #[test]
+    fn a_list_is_read_however_it_is_given() {
+        let values = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
+        let known = BTreeMap::from([
+            ("LogTypes".to_owned(), values(&["audit", " error,, slow query ", ","])),
+            ("none".to_owned(), values(&[])),
+        ]);
+        let ask = Ask { control_params: Some(&known), ..ask("", &NoParams {}) };
+        assert_eq!(ask.list("logTypes").unwrap_or_default(), ["audit", "error", "slow query"]);
+        assert_eq!(ask.list("none"), Some(Vec::new()));
+        assert_eq!(ask.list("others"), None);
     }
 }

@@ -1,6 +1,6 @@
 //! Closes inbound rules that are open to the world.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{
     ports::{Ports, Set},
@@ -245,10 +245,7 @@ impl Ports {
             // https://docs.aws.amazon.com/config/latest/developerguide/vpc-sg-port-restriction-check.html
             "EC2.53" | "EC2.54" => Ok(Self::administration()),
             "EC2.18" => {
-                let known = ask.control_params.ok_or(
-                    "the ports that EC2.18 authorises are known neither from the finding nor from Security Hub",
-                )?;
-                let authorized = authorized(known)?;
+                let authorized = authorized(ask)?;
                 Ok(Self {
                     tcp: Set::all().without(&authorized.tcp),
                     udp: Set::all().without(&authorized.udp),
@@ -261,17 +258,20 @@ impl Ports {
 
 /// The parameters of EC2.18. Its TCP ports have a value even by default (80 and 443): without one the
 /// parameters are not whole. Its UDP ports have none by default, and none is then authorised.
-fn authorized(params: &BTreeMap<String, Vec<String>>) -> Result<Ports, String> {
+fn authorized(ask: &Ask<'_, Params>) -> Result<Ports, String> {
     const TCP: &str = "authorizedTcpPorts";
     const UDP: &str = "authorizedUdpPorts";
-    let tcp = params.get(TCP).ok_or(format!("the parameters of EC2.18 name no `{TCP}`"))?;
-    let udp = params.get(UDP).map_or(&[][..], Vec::as_slice);
-    let set = |name, values: &[String]| {
-        let ranges: Option<Vec<_>> = values
+    if ask.control_params.is_none() {
+        return Err(
+            "the ports that EC2.18 authorises are known neither from the finding nor from Security Hub"
+                .to_owned(),
+        );
+    }
+    let tcp = ask.list(TCP).ok_or(format!("the parameters of EC2.18 name no `{TCP}`"))?;
+    let udp = ask.list(UDP).unwrap_or_default();
+    let set = |name, ports: &[&str]| {
+        let ranges: Option<Vec<_>> = ports
             .iter()
-            .flat_map(|value| value.split(','))
-            .map(str::trim)
-            .filter(|part| !part.is_empty())
             .map(|part| {
                 let (from, to) = part.split_once('-').unwrap_or((part, part));
                 let (from, to) = (from.trim().parse().ok()?, to.trim().parse().ok()?);
@@ -279,15 +279,17 @@ fn authorized(params: &BTreeMap<String, Vec<String>>) -> Result<Ports, String> {
             })
             .collect();
         ranges.map(Set::new).ok_or_else(|| {
-            format!("`{}`, the value of `{name}` of EC2.18, is no list of ports", shown(&values.join(",")))
+            format!("`{}`, the value of `{name}` of EC2.18, is no list of ports", shown(&ports.join(",")))
         })
     };
-    Ok(Ports { tcp: set(TCP, tcp)?, udp: set(UDP, udp)? })
+    Ok(Ports { tcp: set(TCP, &tcp)?, udp: set(UDP, &udp)? })
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::{
         ec2::{

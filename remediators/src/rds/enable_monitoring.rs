@@ -98,23 +98,14 @@ impl Remediator for EnableMonitoring {
     }
 
     fn plan(now: &Monitoring, ask: &Ask<'_, Params>) -> Plan<Monitoring> {
-        let asked = ask.control_params.and_then(|params| params.get("monitoringInterval"));
-        let asked = match asked.map(Vec::as_slice) {
-            None | Some([]) => None,
-            Some([one]) => match one.parse() {
-                Ok(seconds) if INTERVALS.contains(&seconds) => Some(seconds),
-                _ => {
-                    return Plan::Refuse(format!(
-                        "the control's parameter `monitoringInterval` is `{}`, which RDS does not know",
-                        one.chars().take(16).collect::<String>().escape_debug()
-                    ));
-                }
-            },
-            Some(_) => {
-                return Plan::Refuse(
-                    "the control's parameter `monitoringInterval` has several values".to_owned(),
-                );
+        let asked = match ask.parameter("monitoringInterval") {
+            Ok(Some(unknown)) if !INTERVALS.contains(&unknown) => {
+                return Plan::Refuse(format!(
+                    "the control's parameter `monitoringInterval` is `{unknown}`, which RDS does not know"
+                ));
             }
+            Ok(asked) => asked,
+            Err(why) => return Plan::Refuse(why),
         };
         if now.interval > 0 && asked.is_none_or(|asked| asked == now.interval) {
             return Plan::Compliant;

@@ -37,16 +37,13 @@ impl LogType {
 
     /// Those that the control asks for: its own default where its parameters are not known, or name none.
     fn asked(ask: &Ask<'_, NoParams>) -> Result<BTreeSet<Self>, String> {
-        let mut known = ask.control_params.into_iter().flatten();
-        let values = known.find(|(name, _)| name.eq_ignore_ascii_case(PARAMETER)).map(|(_, values)| values);
-        let names = values.into_iter().flatten().flat_map(|value| value.split(',')).map(str::trim);
         let read = |name: &str| {
             let unknown =
                 || format!("the control asks for logs of type `{}`, which is not known here", shown(name));
             Self::named(name).ok_or_else(unknown)
         };
-        let asked: BTreeSet<Self> =
-            names.filter(|name| !name.is_empty()).map(read).collect::<Result<_, _>>()?;
+        let asked = ask.list(PARAMETER).unwrap_or_default();
+        let asked: BTreeSet<Self> = asked.into_iter().map(read).collect::<Result<_, _>>()?;
         Ok(if asked.is_empty() { BTreeSet::from([Self::Postgresql]) } else { asked })
     }
 }
