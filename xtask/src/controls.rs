@@ -18,13 +18,77 @@ pub fn document() -> Result<String, Box<dyn Error>> {
     Ok(text)
 }
 
+/// Security Hub's controls that can be fixed.
+fn supported() -> BTreeSet<&'static str> {
+    let controls = REGISTRY.iter().flat_map(|remediator| remediator.spec().controls).copied();
+    controls.filter(|control| control::info(control).is_some()).collect()
+}
+
+/// Services as the README has them together: a heading, and their names in controls.
+const FAMILIES: [(&str, &[&str]); 7] = [
+    ("S3", &["S3"]),
+    ("EC2, EBS, VPC", &["EC2"]),
+    ("IAM, KMS", &["IAM", "KMS"]),
+    ("RDS, Redshift, ElastiCache, DynamoDB", &["RDS", "Redshift", "ElastiCache", "DynamoDB"]),
+    ("Lambda, SNS, SQS, ECR, Systems Manager", &["Lambda", "SNS", "SQS", "ECR", "SSM"]),
+    ("CloudTrail, logs, detection", &["CloudTrail", "CloudWatch", "GuardDuty", "Macie"]),
+    ("Secrets Manager, Cognito user pools", &["SecretsManager", "Cognito"]),
+];
+const BEGIN: &str = "<!-- Written by `cargo xtask generate`. -->\n";
+const END: &str = "<!-- So far. -->\n";
+
+/// The README with its table of what can be fixed.
+pub fn readme(readme: &str) -> Result<String, Box<dyn Error>> {
+    let parts = readme.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+    let (before, after) = parts.ok_or("README.md has no place for the table of controls")?;
+    let mut left = supported();
+    let mut text = format!(
+        "{before}{BEGIN}{} controls of Security Hub, and its own finding about users of Cognito user pools who no \
+         longer sign in:\n\n| | controls |\n|---|---|\n",
+        left.len()
+    );
+    for (heading, services) in FAMILIES {
+        let mut told = Vec::new();
+        for service in services {
+            let mut numbers: Vec<u32> = Vec::new();
+            left.retain(|control| {
+                let (of, number) = order(control);
+                let is_of_service = of == *service;
+                numbers.extend(is_of_service.then_some(number));
+                !is_of_service
+            });
+            numbers.sort_unstable();
+            told.extend(ranges(&numbers).iter().map(|(from, to)| match to - from {
+                0 => format!("{service}.{from}"),
+                1 => format!("{service}.{from}, {service}.{to}"),
+                _ => format!("{service}.{from} to {service}.{to}"),
+            }));
+        }
+        if services.contains(&"Cognito") {
+            told.push("inactive users".to_owned());
+        }
+        writeln!(text, "| {heading} | {} |", told.join(", "))?;
+    }
+    if let Some(control) = left.first() {
+        return Err(format!("the README's table has no line for {control}: see `FAMILIES`").into());
+    }
+    Ok(text + END + after)
+}
+
+/// Runs of numbers that follow each other: the first and the last of each.
+fn ranges(sorted: &[u32]) -> Vec<(u32, u32)> {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for number in sorted {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == *number => *last = *number,
+            _ => ranges.push((*number, *number)),
+        }
+    }
+    ranges
+}
+
 fn write_document(text: &mut String) -> fmt::Result {
-    let supported: BTreeSet<&str> = REGISTRY
-        .iter()
-        .flat_map(|remediator| remediator.spec().controls)
-        .copied()
-        .filter(|control| control::info(control).is_some())
-        .collect();
+    let supported = supported();
     let known = control::all().len();
     writeln!(text, "# Controls\n")?;
     writeln!(
@@ -289,4 +353,25 @@ fn anchor(heading: &str) -> String {
 /// Text that stays in its cell.
 fn cell(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_follow_each_other_are_one_range() {
+        assert_eq!(ranges(&[]), []);
+        assert_eq!(ranges(&[1, 2, 3, 5, 8, 9, 170]), [(1, 3), (5, 5), (8, 9), (170, 170)]);
+    }
+
+    #[test]
+    fn a_readme_without_a_place_for_the_table_is_told() {
+        for odd in ["", BEGIN, END, &format!("{END}{BEGIN}")] {
+            assert!(readme(odd).is_err(), "{odd}");
+        }
+        let made = readme(&format!("before\n{BEGIN}old\n{END}after\n")).unwrap_or_default();
+        assert!(made.starts_with("before\n") && made.ends_with("after\n") && !made.contains("old"), "{made}");
+        assert_eq!(readme(&made).unwrap_or_default(), made);
+    }
 }

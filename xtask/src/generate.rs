@@ -62,8 +62,10 @@ pub fn run(root: &Path, check: bool) -> Result<(), Box<dyn Error>> {
 
 /// Every generated file by its path in the repository.
 fn products() -> Result<BTreeMap<PathBuf, String>, Box<dyn Error>> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let json = |value: &Value| serde_json::to_string_pretty(value).map(|text| text + "\n");
     let mut products: BTreeMap<PathBuf, String> = [
+        ("README.md", controls::readme(&fs::read_to_string(here.join("README.md"))?)?),
         ("docs/controls.md", controls::document()?),
         ("docs/cli.md", reference::document(redress::command())),
         ("terraform/modules/member/policies/README.md", iam::readme()),
@@ -76,7 +78,7 @@ fn products() -> Result<BTreeMap<PathBuf, String>, Box<dyn Error>> {
     .into_iter()
     .map(|(path, text)| (PathBuf::from(path), text))
     .collect();
-    products.extend(lists::products(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))?);
+    products.extend(lists::products(&here)?);
     for (name, policies) in iam::policies() {
         products.insert(format!("terraform/modules/member/policies/{name}.json").into(), json(&policies)?);
     }
