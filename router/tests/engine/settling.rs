@@ -504,3 +504,26 @@ async fn altered_records_are_not_gone_by() {
     assert!(matches!(done[0], Done::Repeat { stage: Stage::Failed, .. }), "{done:?}");
     assert_eq!(world.thing(|thing| thing.writes), 0);
 }
+
+/// What a rule says of its runs holds for those that are settled as well.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_was_cut_off_is_settled_by_its_rule() {
+    let rules = RULES.replace("automatic: apply", "automatic: apply\n    hold_days: 3");
+    let world = World::new("settled-hold", &rules);
+    for event in ["e-1", "e-2"] {
+        assert_eq!(stage(&world.imported(event).await), Stage::Verified);
+        world.thing(|thing| thing.on = false);
+    }
+    cut_off(&world, "e-3", true).await;
+    world.pass_seconds(120);
+    let [Done::Outcome(outcome)] = &world.engine.recover(deadline()).await.unwrap()[..] else {
+        panic!("no outcome")
+    };
+    assert_eq!((outcome.stage, outcome.alarm), (Stage::Verified, Some("refixed")));
+
+    world.thing(|thing| thing.on = false);
+    world.pass(71);
+    assert_eq!(stage(&world.imported("e-4").await), Stage::Held);
+    world.pass(2);
+    assert_eq!(stage(&world.imported("e-5").await), Stage::Verified);
+}
