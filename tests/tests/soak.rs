@@ -332,7 +332,7 @@ fn resident(functions: &[Function]) -> Vec<u64> {
 async fn thousands_of_events_are_handled_and_none_is_lost() {
     let long = std::env::var_os("REDRESS_LONG").is_some();
     // How many rounds of so many events, and after which of them memory must be what it stays.
-    let (rounds, many, warm_up) = if long { (50, 2_000, 5) } else { (4, 400, 1) };
+    let (rounds, many, warm_up) = if long { (100, 1_000, 10) } else { (4, 400, 1) };
     let aws = Aws::start();
     let mut functions = Vec::new();
     for _ in 0..FUNCTIONS {
@@ -358,8 +358,10 @@ async fn thousands_of_events_are_handled_and_none_is_lost() {
         if round == warm_up {
             warm.clone_from(&resident);
         }
-        // Records expire, and so does what they are compared with: the emulator copies a table for each transaction.
+        // Records and findings expire, and so does what they are compared with: for each transaction the emulator copies
+        // a table, and for each question it looks at all findings.
         sent.expire();
+        aws.hub.reset();
         aws.drop_tables().await;
 
         // One process each from the first event to the last, and none grows.
