@@ -49,7 +49,8 @@ impl Cluster {
 
 /// Whether a cluster in this status can be changed: `None` if so, else the status that has to be ended first.
 /// <https://docs.aws.amazon.com/redshift/latest/mgmt/rs-mgmt-cluster-status.html>
-pub(super) fn unfit(status: &str) -> Result<Option<String>> {
+pub(super) fn unfit(status: Option<&str>) -> Result<Option<String>> {
+    let status = status.ok_or_else(|| Error::unsaid("what status the cluster is in"))?;
     match status {
         "available" => Ok(None),
         "available, prep-for-resize"

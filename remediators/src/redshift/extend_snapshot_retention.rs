@@ -58,9 +58,7 @@ impl Remediator for ExtendSnapshotRetention {
             days: found
                 .automated_snapshot_retention_period
                 .ok_or_else(|| Error::unsaid("for how long snapshots are kept"))?,
-            unfit: unfit(
-                found.cluster_status().ok_or_else(|| Error::unsaid("what status the cluster is in"))?,
-            )?,
+            unfit: unfit(found.cluster_status())?,
         })
     }
 
