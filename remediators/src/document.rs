@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::{Map, Value, value::RawValue};
 
-use crate::text::shown;
+use crate::text::excerpt;
 
 /// A policy as a service returned it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -93,7 +93,7 @@ impl Document {
     }
 
     fn cut(text: &str) -> Result<Self, String> {
-        let unreadable = |error: serde_json::Error| shown(&error.to_string());
+        let unreadable = |error: serde_json::Error| excerpt(&error.to_string());
         strict(text)?;
         let top: Top<'_> = serde_json::from_str(text).map_err(unreadable)?;
         let lost = || "its statements can't be told apart".to_owned();
@@ -223,7 +223,7 @@ pub(crate) fn narrowed(text: &str, field: &str, gone: impl Fn(&Value) -> bool) -
 /// Parses JSON, and refuses what JSON parsers read differently: a name that occurs twice in one object,
 /// and NUL in a text.
 fn strict(text: &str) -> Result<Value, String> {
-    serde_json::from_str::<Strict>(text).map(|strict| strict.0).map_err(|error| shown(&error.to_string()))
+    serde_json::from_str::<Strict>(text).map(|strict| strict.0).map_err(|error| excerpt(&error.to_string()))
 }
 
 struct Strict(Value);

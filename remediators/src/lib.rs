@@ -83,6 +83,9 @@ pub(crate) mod prelude {
 
     pub(crate) use crate::{
         Action, Ask, Aws, Change, Error, ErrorKind, Implied, NoParams, Plan, Remediator, Result, Risk, Spec,
-        Undo, action::On, error::AbsentIf as _, text::shown,
+        Undo,
+        action::On,
+        error::AbsentIf as _,
+        text::{excerpt, shown},
     };
 }

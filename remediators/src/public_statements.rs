@@ -14,7 +14,7 @@ use crate::{
     Plan, Risk, Undo,
     document::{Policy, normal},
     remediator::Proposal,
-    text::shown,
+    text::excerpt,
 };
 
 /// What a rule may set.
@@ -136,12 +136,12 @@ pub(crate) fn reach(statement: &Value) -> Reach {
     }
     if let Some((_, who)) = principals.iter().find(|one| !everybody(one)) {
         let besides = if is_fixed(who) { "besides everybody" } else { "which is nobody in particular" };
-        return Reach::Unclear(format!("it names the principal `{}` {besides}", shown(who)));
+        return Reach::Unclear(format!("it names the principal `{}` {besides}", excerpt(who)));
     }
     if keys.is_empty() {
         return Reach::Public;
     }
-    let keys: Vec<String> = keys.iter().map(|(key, _)| format!("`{}`", shown(key))).collect();
+    let keys: Vec<String> = keys.iter().map(|(key, _)| format!("`{}`", excerpt(key))).collect();
     Reach::Conditional(format!("its condition on {} does not fix who that is", keys.join(", ")))
 }
 
@@ -154,7 +154,7 @@ pub(crate) fn is_empty(policy: &str) -> bool {
 /// What a statement is called in a message.
 pub(crate) fn label(statement: &Value, index: usize) -> String {
     match statement.get("Sid").and_then(Value::as_str) {
-        Some(sid) if !sid.is_empty() => format!("statement `{}`", shown(sid)),
+        Some(sid) if !sid.is_empty() => format!("statement `{}`", excerpt(sid)),
         _ => format!("statement {}", index + 1),
     }
 }

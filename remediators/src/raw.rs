@@ -4,7 +4,7 @@
 
 use roxmltree::{Document, Node};
 
-use crate::{Error, ErrorKind, Result, text::shown};
+use crate::{Error, ErrorKind, Result, text::excerpt};
 
 /// The elements below the root of an XML document, each byte for byte as it stands there.
 ///
@@ -17,13 +17,13 @@ pub(crate) fn elements(document: &str, root: &str) -> Result<Vec<String>> {
         Document::parse(document).map_err(|error| invalid(format!("`{root}` can't be read: {error}")))?;
     let top = tree.root_element();
     if top.tag_name().name() != root {
-        return Err(invalid(format!("the answer is `{}`, not `{root}`", shown(top.tag_name().name()))));
+        return Err(invalid(format!("the answer is `{}`, not `{root}`", excerpt(top.tag_name().name()))));
     }
     let own = top.tag_name().namespace();
     if let Some(attribute) = top.attributes().next() {
         return Err(invalid(format!(
             "`{root}` has an attribute `{}`, which would be lost",
-            shown(attribute.name())
+            excerpt(attribute.name())
         )));
     }
     let mut found = Vec::new();
@@ -42,7 +42,7 @@ pub(crate) fn elements(document: &str, root: &str) -> Result<Vec<String>> {
         let text = document.get(child.range()).unwrap_or_default();
         // A prefix that the root declares makes a fragment that can't be read on its own.
         if let Some(node) = child.descendants().find(foreign).or(Document::parse(text).err().map(|_| child)) {
-            let name = shown(node.tag_name().name());
+            let name = excerpt(node.tag_name().name());
             return Err(invalid(format!("`{root}` holds `{name}` of another namespace")));
         }
         found.push(text.to_owned());
@@ -263,7 +263,7 @@ pub(crate) mod test {
 
     #[test]
     fn long_and_odd_text_is_fit_to_show() {
-        assert_eq!(shown("a\u{1b}\n"), "a\\u{1b}\\n");
-        assert!(shown(&"x".repeat(500)).ends_with("x…"));
+        assert_eq!(excerpt("a\u{1b}\n"), "a\\u{1b}\\n");
+        assert!(excerpt(&"x".repeat(500)).ends_with("x…"));
     }
 }

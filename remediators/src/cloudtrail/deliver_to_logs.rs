@@ -41,7 +41,7 @@ fn group(named: &str, home: &Arn<'_>) -> Result<String, String> {
             {
                 return Err(format!(
                     "`log_group` is `{}`, and a trail delivers to groups of its own account and Region alone",
-                    shown(named)
+                    excerpt(named)
                 ));
             }
             let name = arn.resource.strip_prefix("log-group:").unwrap_or_default();
@@ -53,7 +53,7 @@ fn group(named: &str, home: &Arn<'_>) -> Result<String, String> {
     if name.is_empty() || name.len() > 512 || !name.bytes().all(legal) {
         return Err(format!(
             "`log_group` is `{}`, which is neither name nor ARN of a log group",
-            shown(named)
+            excerpt(named)
         ));
     }
     let Arn { partition, region, account, .. } = home;
@@ -72,7 +72,7 @@ fn role(named: &str, home: &Arn<'_>) -> Result<String, String> {
     if is_role {
         Ok(named.to_owned())
     } else {
-        Err(format!("`role` is `{}`, which is no ARN of a role of the trail's account", shown(named)))
+        Err(format!("`role` is `{}`, which is no ARN of a role of the trail's account", excerpt(named)))
     }
 }
 

@@ -201,14 +201,14 @@ impl Demands {
             let value = match values.as_slice() {
                 [] => continue,
                 [value] => *value,
-                _ => return Err(format!("the control's parameter `{}` has several values", shown(name))),
+                _ => return Err(format!("the control's parameter `{}` has several values", excerpt(name))),
             };
             let days = || {
                 value.parse().map(Some).map_err(|_| {
                     format!(
                         "the control's parameter `{}` is `{}`, no number of days",
-                        shown(name),
-                        shown(value)
+                        excerpt(name),
+                        excerpt(value)
                     )
                 })
             };
@@ -219,7 +219,7 @@ impl Demands {
                 "targetTransitionStorageClass" => {
                     demands.storage_class = Some(value.to_ascii_uppercase().replace(['-', ' '], "_"));
                 }
-                _ => return Err(format!("the control has an unknown parameter `{}`", shown(name))),
+                _ => return Err(format!("the control has an unknown parameter `{}`", excerpt(name))),
             }
         }
         Ok(demands)
@@ -239,7 +239,7 @@ impl Demands {
         if self.transition() && !rule.transitions.iter().any(moves) {
             let mut text = "a transition".to_owned();
             if let Some(class) = &self.storage_class {
-                let _ = write!(text, " to `{}`", shown(class));
+                let _ = write!(text, " to `{}`", excerpt(class));
             }
             if let Some(days) = self.transition_days {
                 let _ = write!(text, " after {days} days");
@@ -524,7 +524,7 @@ impl Remediator for AddLifecycleRule {
         let rule = Rule::read(made);
         let Some(found) = now.rule(&rule.id) else { return Undo::Nothing };
         if form(made) != form(found) {
-            return Undo::Refuse(format!("somebody has changed the rule `{}` since", shown(&rule.id)));
+            return Undo::Refuse(format!("somebody has changed the rule `{}` since", excerpt(&rule.id)));
         }
         let mut to = now.clone();
         to.rules.retain(|other| Rule::read(other).id != rule.id);

@@ -89,7 +89,7 @@ impl Remediator for DisableAcls {
         if !now.grants.is_empty() {
             return Plan::Refuse(format!(
                 "the bucket's ACL grants {}: move that to the bucket policy, and set the ACL to private",
-                shown(&now.grants.join(", "))
+                excerpt(&now.grants.join(", "))
             ));
         }
         Plan::Change(Proposal {

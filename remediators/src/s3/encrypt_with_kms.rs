@@ -112,7 +112,7 @@ fn arn(key: &str, own: &str) -> Result<String, String> {
         Some(("alias", id)) => legal(id),
         _ => false,
     };
-    let fault = |why: &str| format!("`kms_key` is `{}`, {why}", shown(key));
+    let fault = |why: &str| format!("`kms_key` is `{}`, {why}", excerpt(key));
     if let Some(arn) = Arn::parse(key) {
         let home = Arn::parse(own);
         if home.is_none_or(|own| (own.partition, own.region) != (arn.partition, arn.region)) {
@@ -207,7 +207,7 @@ impl Remediator for EncryptWithKms {
             Some(other) => {
                 return Plan::Refuse(format!(
                     "the bucket's default encryption is `{}`, which redress does not know",
-                    shown(other)
+                    excerpt(other)
                 ));
             }
         }

@@ -117,7 +117,10 @@ impl Remediator for LogAccess {
         let [bucket, ..] = &now.place;
         let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._".contains(&byte);
         if !(3..=63).contains(&target.len()) || !target.bytes().all(legal) {
-            return Plan::Refuse(format!("`target_bucket` is `{}`, which is no bucket name", shown(&target)));
+            return Plan::Refuse(format!(
+                "`target_bucket` is `{}`, which is no bucket name",
+                excerpt(&target)
+            ));
         }
         if target == *bucket {
             return Plan::Refuse(
@@ -127,7 +130,10 @@ impl Remediator for LogAccess {
         }
         let prefix = now.fill(&ask.params.target_prefix);
         if prefix.len() > 512 || prefix.chars().any(char::is_control) {
-            return Plan::Refuse(format!("`target_prefix` is `{}`, which S3 would not take", shown(&prefix)));
+            return Plan::Refuse(format!(
+                "`target_prefix` is `{}`, which S3 would not take",
+                excerpt(&prefix)
+            ));
         }
         let mut to = now.clone();
         to.elements.push(format!(

@@ -100,7 +100,7 @@ impl Remediator for NotifyEventBridge {
             if name == PARAMETER {
                 wanted = values;
             } else if !values.is_empty() {
-                return Plan::Refuse(format!("the control has an unknown parameter `{}`", shown(name)));
+                return Plan::Refuse(format!("the control has an unknown parameter `{}`", excerpt(name)));
             }
         }
         let sent: Vec<String> = now.elements.iter().flat_map(|element| events(element)).collect();
@@ -111,7 +111,7 @@ impl Remediator for NotifyEventBridge {
             return Plan::Refuse(format!(
                 "the control demands a notification of `{}`, and only a queue, topic or function can be told of \
                  single types: add one",
-                shown(missing)
+                excerpt(missing)
             ));
         }
         if !now.elements.is_empty() {

@@ -150,7 +150,10 @@ fn judge(statement: &Value, own: &str) -> Verdict {
         return Verdict::Refuse("is none".to_owned());
     };
     if let Some(unknown) = fields.keys().find(|name| !FIELDS.contains(&name.as_str())) {
-        return Verdict::Refuse(format!("has an element `{}`, which redress does not know", shown(unknown)));
+        return Verdict::Refuse(format!(
+            "has an element `{}`, which redress does not know",
+            excerpt(unknown)
+        ));
     }
     match fields.get("Effect").and_then(Value::as_str) {
         Some("Deny") => return Verdict::Keep,
@@ -198,7 +201,7 @@ fn judge(statement: &Value, own: &str) -> Verdict {
     if let Some(pattern) = forbidden.iter().find(|action| action.contains(['*', '?'])) {
         return Verdict::Refuse(format!(
             "allows `{}`, which stands for more than the control forbids: list the actions that are needed",
-            shown(pattern)
+            excerpt(pattern)
         ));
     }
     if forbidden.len() == actions.len() { Verdict::Remove } else { Verdict::Narrow }
@@ -207,7 +210,7 @@ fn judge(statement: &Value, own: &str) -> Verdict {
 /// How a statement is called in messages.
 fn called(statement: &Value, at: usize) -> String {
     match statement.get("Sid").and_then(Value::as_str) {
-        Some(sid) => format!("statement `{}`", shown(sid)),
+        Some(sid) => format!("statement `{}`", excerpt(sid)),
         None => format!("statement {}", at + 1),
     }
 }
