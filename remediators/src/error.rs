@@ -178,7 +178,10 @@ pub(crate) fn request_id(response: &HttpResponse) -> Option<String> {
 /// By code before status: the JSON services deny with 400, and S3 answers a busy bucket with 409.
 fn classify(code: &str, status: StatusCode) -> ErrorKind {
     // "ValidationException.SomeDetail" and "Client.Code" do not occur in the services used; EC2 alone
-    // puts a dot into codes, as in `InvalidAllocationID.NotFound`.
+    // puts a dot into codes, as in `InvalidAllocationID.NotFound`. SQS has some of its codes, and not always the same
+    // ones, with its name before them, as it had when it spoke XML:
+    // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_GetQueueUrl.html#API_GetQueueUrl_Errors
+    let code = code.strip_prefix("AWS.SimpleQueueService.").unwrap_or(code);
     if matches!(
         code,
         "SlowDown"
@@ -245,7 +248,7 @@ fn classify(code: &str, status: StatusCode) -> ErrorKind {
         return ErrorKind::Transient;
     }
     // Of SQS and of Systems Manager, which name what is missing in words of their own.
-    if matches!(code, "AWS.SimpleQueueService.NonExistentQueue" | "QueueDoesNotExist" | "InvalidDocument") {
+    if matches!(code, "NonExistentQueue" | "QueueDoesNotExist" | "InvalidDocument") {
         return ErrorKind::NotFound;
     }
     if code.starts_with("NoSuch") || code.contains("NotFound") {
@@ -326,6 +329,8 @@ mod tests {
         assert_eq!(kind("InvalidDBClusterStateFault", 400), ErrorKind::Transient);
         assert_eq!(kind("AWS.SimpleQueueService.NonExistentQueue", 400), ErrorKind::NotFound);
         assert_eq!(kind("QueueDoesNotExist", 400), ErrorKind::NotFound);
+        assert_eq!(kind("AWS.SimpleQueueService.ThrottlingException", 400), ErrorKind::Throttled);
+        assert_eq!(kind("AWS.SimpleQueueService.ExpiredTokenException", 400), ErrorKind::Transient);
         assert_eq!(kind("InvalidDocument", 400), ErrorKind::NotFound);
         assert_eq!(kind("InvalidDocumentContent", 400), ErrorKind::Rejected);
         assert_eq!(kind("UnauthorizedOperation", 403), ErrorKind::Denied);

@@ -3,41 +3,24 @@
 //! What ministack can't show of one stands with its scenarios ([`redress_sandbox::scenarios::OnMinistack`]).
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
-use jiff::{SignedDuration, Timestamp};
-use redress_remediators::{
-    Access, BoxFuture, Connection, Erased, Error, Key, LastSeen, On, REGISTRY, find, policy,
-};
+use redress_remediators::{Access, Erased, Key, On, REGISTRY, find, policy};
 use redress_router::{
-    audit::{Asker, Stage, Verb},
-    aws::{Accounts, MemberRole},
-    budget::Budget,
-    engine::{Activity, Connect, ControlParams, Done, Engine, Purpose, Request, Settings, told},
-    event::{Decoded, decode_many},
-    rules::{Mode, RuleSet},
-    store::memory::Memory,
+    audit::{Stage, Verb},
+    engine::Done,
+    store::{Index, Store as _},
 };
-use redress_sandbox::scenarios::{Case, Expect, OnMinistack, Place, SCENARIOS, Scenarios};
+use redress_sandbox::scenarios::{Case, OnMinistack, SCENARIOS, Scenarios};
 use redress_tests::{
     applier::Applier,
     background,
     deployment::sdk_config,
     ministack::{Ministack, Options},
+    scene::{Scene, back},
+    subject::{ACCOUNT, REGION, ROLE, Sessions, Subject, place},
 };
 use serde_json::{Value, json};
-use tokio::time::Instant;
-
-const ACCOUNT: &str = "123456789012";
-const REGION: &str = "eu-west-1";
-const ROLE: &str = "redress-remediator";
 
 /// Remediators that may write to more than the one resource, as their declared actions say: to all users of a pool; to
 /// whatever addresses AWS gives (the way back of a released one); to any rule, of the one security group; to any flow
@@ -61,64 +44,10 @@ const NOT_TOLD_APART: [&str; 14] = [
     "ssm.run_runbook",
 ];
 
-struct Seen;
-
-impl Activity for Seen {
-    fn last<'a>(&'a self, _: &'a Key) -> BoxFuture<'a, Result<Option<LastSeen>, Error>> {
-        let since = Timestamp::now() - SignedDuration::from_hours(24 * 200);
-        let since = since.round(jiff::Unit::Hour).unwrap();
-        let seen = LastSeen { since, signed_in: true, warned: None, in_doubt: None };
-        Box::pin(async move { Ok(Some(seen)) })
-    }
-
-    fn disabled<'a>(&'a self, _: &'a Key, _: &'a LastSeen, _: &'a str) -> BoxFuture<'a, Result<bool, Error>> {
-        Box::pin(async { Ok(true) })
-    }
-
-    fn restored<'a>(&'a self, _: &'a Key, _: Timestamp) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(async { Ok(()) })
-    }
-}
-
-/// The way into the account; where `instead` is set, with the session of that resource.
-struct Sessions {
-    accounts: Accounts,
-    instead: Mutex<Option<Key>>,
-}
-
-impl Connect for Sessions {
-    fn connect<'a>(&'a self, to: &'a Purpose<'a>) -> BoxFuture<'a, Result<Connection, Error>> {
-        Box::pin(async move {
-            let instead = self.instead.lock().unwrap().clone();
-            let key = instead.as_ref().unwrap_or(to.key);
-            self.accounts.connect(&Purpose { key, ..*to }).await
-        })
-    }
-
-    fn control_params<'a>(
-        &'a self,
-        _: &'a Connection,
-        _: &'a str,
-    ) -> BoxFuture<'a, Result<Option<ControlParams>, Error>> {
-        Box::pin(async { Ok(Some(ControlParams::new())) })
-    }
-}
-
 struct World {
     ministack: Ministack,
     applier: Arc<Applier>,
     sessions: Arc<Sessions>,
-    made: AtomicUsize,
-}
-
-/// A resource of a case, and what is asked of it.
-struct Subject<'w> {
-    world: &'w World,
-    scenarios: &'static Scenarios,
-    case: &'static Case,
-    place: Place,
-    id: String,
-    engine: Engine,
 }
 
 impl World {
@@ -128,10 +57,8 @@ impl World {
         let url = ministack.url().to_owned();
         let applier = background::blocking(move || Applier::start(&url, &url, REGION, &[("aws", ACCOUNT)]));
         let applier = Arc::new(applier.await.unwrap());
-        let role = MemberRole { name: ROLE.to_owned(), external_id: None };
-        let accounts = Accounts::new(aws, Some(role));
-        let sessions = Arc::new(Sessions { accounts, instead: Mutex::default() });
-        let world = Self { ministack, applier, sessions, made: AtomicUsize::new(0) };
+        let sessions = Arc::new(Sessions::new(aws));
+        let world = Self { ministack, applier, sessions };
         let trust = json!({
             "Version": "2012-10-17",
             "Statement": [{
@@ -158,106 +85,45 @@ impl World {
         self.iam("put_role_policy", put).await;
     }
 
-    async fn subject(&self, scenarios: &'static Scenarios, case: &'static Case) -> Subject<'_> {
-        let number = self.made.fetch_add(1, Ordering::SeqCst);
-        let place = Place {
-            config: sdk_config(self.ministack.url(), ACCOUNT),
-            account: ACCOUNT.to_owned(),
-            region: REGION.to_owned(),
-            name: format!("case-{number}"),
-        };
-        let id = (case.make)(&place).await.unwrap_or_else(|error| {
-            panic!("{} {}: {:?}", scenarios.remediator, case.name, std::error::Error::source(&error))
-        });
-        self.subject_at(scenarios, case, place, id)
+    async fn subject(&self, scenarios: &'static Scenarios, case: &'static Case) -> Subject {
+        let place = place(self.ministack.url());
+        Subject::make(scenarios, case, place, self.sessions.clone(), tags(scenarios)).await.unwrap()
     }
 
-    /// A resource that is there already.
-    fn subject_at(
-        &self,
-        scenarios: &'static Scenarios,
-        case: &'static Case,
-        place: Place,
-        id: String,
-    ) -> Subject<'_> {
-        let memory = Arc::new(Memory::default());
-        let mut rules = scenarios.rules(case);
-        // Of the tags of these, ministack asks for leave on no resource at all, which a session policy never gives.
-        if ["cloudtrail.", "cognito.", "dynamodb.", "sns."]
-            .iter()
-            .any(|service| scenarios.remediator.starts_with(service))
-        {
-            rules.push_str("    exempt_by: [file]\n");
-        }
-        let engine = Engine {
-            registry: REGISTRY,
-            rules: RuleSet::parse(&[("rules.yaml", &rules)], None, REGISTRY).unwrap(),
-            store: memory.clone(),
-            connect: self.sessions.clone(),
-            activity: Some(Arc::new(Seen)),
-            budget: Arc::new(Budget::new(memory, Arc::new(Timestamp::now))),
-            settings: Settings {
-                ceiling: Mode::Apply,
-                settle: Duration::from_secs(1),
-                sign_in_window: Duration::ZERO,
-                ..Settings::default()
-            },
-            clock: Arc::new(Timestamp::now),
-        };
-        Subject { world: self, scenarios, case, place, id, engine }
+    /// The key of a resource, as a run has it.
+    async fn key(&self, subject: &Subject) -> Key {
+        self.role(&everything(subject.scenarios)).await;
+        ask(subject, Verb::Plan).await;
+        last_resource(subject).await.parse().unwrap()
     }
 }
 
-impl Subject<'_> {
-    async fn look(&self) -> Value {
-        (self.scenarios.look)(&self.place, &self.id).await.unwrap_or_else(|error| panic!("{error}"))
-    }
+/// What a rule says of tags. Of those of these, ministack asks for leave on no resource at all, which a session policy
+/// never gives.
+fn tags(scenarios: &Scenarios) -> &'static str {
+    let services = ["cloudtrail.", "cognito.", "dynamodb.", "sns."];
+    let of_these = services.iter().any(|service| scenarios.remediator.starts_with(service));
+    if of_these { "    exempt_by: [file]\n" } else { "" }
+}
 
-    async fn ask(&self, verb: Verb) -> (Stage, String) {
-        let finding = self.scenarios.finding(self.case, &self.place, &self.id).to_string();
-        let Decoded::Finding(finding) = decode_many(finding.as_bytes()).unwrap().remove(0) else {
-            panic!("no finding")
-        };
-        let request = Request {
-            finding: *finding,
-            verb,
-            asked_by: Asker::Cli { caller: "tester".to_owned() },
-            event: format!("{verb:?}"),
-            only_rule: None,
-            only_resource: None,
-            agreed: None,
-            deadline: Instant::now() + Duration::from_secs(60),
-            dry_run: false,
-            record: true,
-            listed: true,
-            after: Vec::new(),
-        };
-        match self.engine.handle(&request).await.remove(0) {
-            Done::Outcome(outcome) => {
-                if let Some(commit) = told(&outcome) {
-                    self.engine.store.commit(&commit).await.unwrap();
-                }
-                (outcome.stage, outcome.reason.clone().unwrap_or_default())
-            }
-            Done::Retry { why, .. } => (Stage::Intent, why),
-            other => panic!("{other:?}"),
-        }
-    }
+async fn look(subject: &Subject) -> Value {
+    subject.look().await.unwrap()
+}
 
-    /// The key of this resource, as a run has it.
-    async fn key(&self) -> Key {
-        self.world.role(&everything(self.scenarios)).await;
-        self.ask(Verb::Plan).await;
-        self.last_resource().await.parse().unwrap()
+async fn ask(subject: &Subject, verb: Verb) -> (Stage, String) {
+    match subject.ask(verb, &format!("{verb:?}")).await.unwrap() {
+        Some(Done::Outcome(outcome)) => (outcome.stage, outcome.reason.clone().unwrap_or_default()),
+        Some(Done::Retry { why, .. }) => (Stage::Intent, why),
+        other => panic!("{other:?}"),
     }
+}
 
-    /// The resource of the last run.
-    async fn last_resource(&self) -> String {
-        let runs = self.engine.store.runs(redress_router::store::Index::Account(ACCOUNT), 1).await.unwrap();
-        let lines = self.engine.store.run(&runs[0].run).await.unwrap();
-        let record: Value = serde_json::from_str(&lines[0]).unwrap();
-        record["resource"].as_str().unwrap().to_owned()
-    }
+/// The resource of the last run.
+async fn last_resource(subject: &Subject) -> String {
+    let runs = subject.memory().runs(Index::Account(ACCOUNT), 1).await.unwrap();
+    let lines = subject.memory().run(&runs[0].run).await.unwrap();
+    let record: Value = serde_json::from_str(&lines[0]).unwrap();
+    record["resource"].as_str().unwrap().to_owned()
 }
 
 fn remediator(scenarios: &Scenarios) -> &'static dyn Erased {
@@ -313,26 +179,22 @@ async fn each_policy_is_enough_and_no_action_of_it_is_spare() {
         for case in changing(scenarios) {
             let what = format!("{name}, {} {}", case.control, case.name);
             let subject = world.subject(scenarios, case).await;
-            let before = subject.look().await;
+            let before = look(&subject).await;
             world.role(&share(scenarios, Access::Plan)).await;
-            let planned = subject.ask(Verb::Plan).await;
+            let planned = ask(&subject, Verb::Plan).await;
             assert_eq!(planned.0, Stage::Planned, "{what}: {planned:?}");
-            let fixed = subject.ask(Verb::Fix).await;
+            let fixed = ask(&subject, Verb::Fix).await;
             assert_eq!(fixed.0, Stage::Denied, "{what}, with reads alone: {fixed:?}");
-            assert_eq!(subject.look().await, before, "{what}");
+            assert_eq!(look(&subject).await, before, "{what}");
             world.role(&everything(scenarios)).await;
-            let fixed = subject.ask(Verb::Fix).await;
+            let fixed = ask(&subject, Verb::Fix).await;
             assert_eq!(fixed.0, Stage::Verified, "{what}: {fixed:?}");
             if !has_way_back(scenarios) {
                 continue;
             }
-            let undone = subject.ask(Verb::Undo).await;
+            let undone = ask(&subject, Verb::Undo).await;
             assert_eq!(undone.0, Stage::Undone, "{what}: {undone:?}");
-            let back = match case.expect {
-                Expect::FixedOneWay(text) => serde_json::from_str(text).unwrap(),
-                _ => before,
-            };
-            assert_eq!(subject.look().await, back, "{what}");
+            assert_eq!(look(&subject).await, back(case, before).unwrap(), "{what}");
         }
         let actions: BTreeSet<&str> =
             remediator(scenarios).actions(access(scenarios)).iter().map(|action| action.iam).collect();
@@ -341,13 +203,13 @@ async fn each_policy_is_enough_and_no_action_of_it_is_spare() {
             let mut missed = false;
             for case in changing(scenarios) {
                 let subject = world.subject(scenarios, case).await;
-                let before = subject.look().await;
-                let fixed = subject.ask(Verb::Fix).await;
+                let before = look(&subject).await;
+                let fixed = ask(&subject, Verb::Fix).await;
                 let undone =
-                    if fixed.0 == Stage::Verified { Some(subject.ask(Verb::Undo).await) } else { None };
+                    if fixed.0 == Stage::Verified { Some(ask(&subject, Verb::Undo).await) } else { None };
                 match (fixed.0, undone.as_ref().map(|undone| undone.0)) {
                     (Stage::Verified, None | Some(Stage::Undone)) => continue,
-                    (Stage::Denied, None) => assert_eq!(subject.look().await, before, "{name} {action}"),
+                    (Stage::Denied, None) => assert_eq!(look(&subject).await, before, "{name} {action}"),
                     // The way back is denied; or of two writes the second, there or back, and the run stays open until
                     // it is settled.
                     (Stage::Verified, Some(Stage::Denied | Stage::Intent)) | (Stage::Intent, None) => {}
@@ -391,15 +253,15 @@ async fn a_session_is_none_for_the_neighbour() {
     for scenarios in here().filter(|scenarios| scenarios.resource_type != "AwsAccount") {
         let name = scenarios.remediator;
         let case = changing(scenarios).next().unwrap();
-        let neighbour = world.subject(scenarios, case).await.key().await;
+        let neighbour = world.key(&world.subject(scenarios, case).await).await;
         let subject = world.subject(scenarios, case).await;
-        let before = subject.look().await;
-        *world.sessions.instead.lock().unwrap() = Some(neighbour);
-        let fixed = subject.ask(Verb::Fix).await;
-        *world.sessions.instead.lock().unwrap() = None;
+        let before = look(&subject).await;
+        world.sessions.instead(Some(neighbour));
+        let fixed = ask(&subject, Verb::Fix).await;
+        world.sessions.instead(None);
         assert_eq!(fixed.0, Stage::Denied, "{name}: {}", fixed.1);
-        assert_eq!(subject.look().await, before, "{name}");
-        let fixed = subject.ask(Verb::Fix).await;
+        assert_eq!(look(&subject).await, before, "{name}");
+        let fixed = ask(&subject, Verb::Fix).await;
         assert_eq!(fixed.0, Stage::Verified, "{name}: {}", fixed.1);
     }
 }
@@ -413,12 +275,7 @@ async fn a_list_of_an_account_takes_leave_to_list() {
     let listing = SCENARIOS.iter().copied().find(|one| one.remediator == "ec2.unshare_snapshot");
     let Some(scenarios) = listing.filter(|one| one.remediator.contains(&only)) else { return };
     let world = World::new().await;
-    let place = Place {
-        config: sdk_config(world.ministack.url(), ACCOUNT),
-        account: ACCOUNT.to_owned(),
-        region: REGION.to_owned(),
-        name: "listed".to_owned(),
-    };
+    let place = place(world.ministack.url());
     let ec2 = aws_sdk_ec2::Client::new(&place.config);
     let volume = ec2.create_volume().availability_zone(format!("{REGION}a")).size(1).send().await.unwrap();
     let snapshot = ec2.create_snapshot().volume_id(volume.volume_id.unwrap()).send().await.unwrap();
@@ -432,11 +289,12 @@ async fn a_list_of_an_account_takes_leave_to_list() {
     {
         world.role(&role).await;
         for verb in [Verb::Plan, Verb::Fix] {
-            let subject = world.subject_at(scenarios, case, place.clone(), String::new());
-            let denied = subject.ask(verb).await;
+            let (id, connect) = (String::new(), world.sessions.clone());
+            let subject = Subject::at(scenarios, case, place.clone(), id, connect, tags(scenarios)).unwrap();
+            let denied = ask(&subject, verb).await;
             assert_eq!(denied.0, Stage::Denied, "{}", denied.1);
             assert!(denied.1.contains(&format!("not authorized to perform: {action} ")), "{}", denied.1);
-            assert_eq!(subject.last_resource().await, format!("aws/{ACCOUNT}/{REGION}/{resource}"));
+            assert_eq!(last_resource(&subject).await, format!("aws/{ACCOUNT}/{REGION}/{resource}"));
         }
     }
 }

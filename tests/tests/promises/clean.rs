@@ -5,34 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use redress_remediators::{Access, Action, REGISTRY, find};
 use redress_router::{
     audit::{Stage, Verb},
-    engine::{Done, Outcome},
+    engine::Outcome,
 };
 use redress_sandbox::scenarios::{Case, Expect, SCENARIOS};
+use redress_tests::scene::{back, holds, is_done, outcome};
 use serde_json::Value;
 
 use crate::{all, cases, world::World};
-
-pub fn outcome(done: Option<Done>) -> Result<Outcome, String> {
-    match done {
-        Some(Done::Outcome(outcome)) => Ok(*outcome),
-        other => Err(format!("no outcome: {other:?}")),
-    }
-}
-
-/// `Err` where it does not hold.
-pub fn holds(so: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
-    if so { Ok(()) } else { Err(otherwise()) }
-}
-
-/// Whether a fix or a plan says that nothing is left to do. What was removed is skipped; of what was done for good, it
-/// is waited for what comes of it.
-pub fn is_done(world: &World, outcome: &Outcome) -> bool {
-    match outcome.stage {
-        Stage::Compliant | Stage::Skipped => true,
-        Stage::Waiting => matches!(world.case.expect, Expect::FixedForGood(_)),
-        _ => false,
-    }
-}
 
 fn wrote(world: &World) -> Vec<String> {
     world.points().into_iter().filter(|point| point.wrote).map(|point| point.name).collect()
@@ -77,7 +56,7 @@ pub async fn keeps_its_promises(world: &World) -> Result<(), String> {
 
     world.order(None);
     let again = outcome(world.ask(Verb::Fix, "again").await)?;
-    holds(is_done(world, &again), || format!("again: {}", said(&again)))?;
+    holds(is_done(world.case, &again), || format!("again: {}", said(&again)))?;
     holds(wrote(world).is_empty(), || format!("again, it wrote: {:?}", wrote(world)))?;
 
     if let Expect::FixedForGood(why) = world.case.expect {
@@ -92,12 +71,8 @@ pub async fn keeps_its_promises(world: &World) -> Result<(), String> {
     }
     let undone = outcome(world.ask(Verb::Undo, "undo").await)?;
     holds(undone.stage == Stage::Undone, || format!("undone: {}", said(&undone)))?;
-    let back = world.look().await;
-    let expected = match world.case.expect {
-        Expect::FixedOneWay(text) => serde_json::from_str(text).map_err(|error| error.to_string())?,
-        _ => before,
-    };
-    holds(back == expected, || format!("undo leads to {back}, not to {expected}"))?;
+    let (found, expected) = (world.look().await, back(world.case, before)?);
+    holds(found == expected, || format!("undo leads to {found}, not to {expected}"))?;
     holds(world.breaches().is_empty(), || format!("{:?}", world.breaches()))?;
 
     world.order(None);

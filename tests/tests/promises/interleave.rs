@@ -7,15 +7,10 @@ use redress_router::{
     audit::{Stage, Verb},
     engine::Done,
 };
-use redress_sandbox::scenarios::{Case, Expect, Scenarios};
-use serde_json::Value;
+use redress_sandbox::scenarios::{Case, Scenarios};
+use redress_tests::scene::{back, holds, is_done, outcome};
 
-use crate::{
-    all, cases,
-    clean::{holds, is_done, outcome},
-    is_long,
-    world::World,
-};
+use crate::{all, cases, is_long, world::World};
 
 const END: usize = usize::MAX;
 
@@ -96,10 +91,7 @@ async fn judged(piece: &Piece, world: &World) -> Result<(), String> {
 
     // The last record of a change is true.
     let now = world.look().await;
-    let back: Value = match piece.case.expect {
-        Expect::FixedOneWay(text) => serde_json::from_str(text).map_err(|error| error.to_string())?,
-        _ => untouched.clone(),
-    };
+    let back = back(piece.case, untouched.clone())?;
     let records = world.memory.records();
     let truth = records.iter().rfind(|record| record.last && record.stage.changed());
     let said = || format!("{done:?}, then {last:?}: it is {now}, was {untouched}");
@@ -107,7 +99,7 @@ async fn judged(piece: &Piece, world: &World) -> Result<(), String> {
         Some(Stage::Verified) => {
             holds(now != untouched, said)?;
             let planned = outcome(world.ask(Verb::Plan, "plan").await)?;
-            holds(is_done(world, &planned), said)
+            holds(is_done(world.case, &planned), said)
         }
         Some(_) => holds(now == back, said),
         None => holds(now == untouched && !last.iter().any(|done| is_changed(done.as_ref())), said),

@@ -1,37 +1,17 @@
 //! Everything goes wrong, one thing at a time: at each call and each operation of the store, each fault, once and for
 //! good, and the end of the process.
 
-use std::time::Duration;
-
-use redress_router::{
-    audit::{Stage, Verb},
-    engine::Done,
-};
+use redress_router::audit::Verb;
 use redress_sandbox::{
     emulator::Fault,
-    scenarios::{Case, Expect, Scenarios},
+    scenarios::{Case, Scenarios},
 };
-use serde_json::Value;
+use redress_tests::scene::{Class, admits, comes_to_its_end, holds, outcome, plausible};
 
 use crate::{
-    all, cases,
-    clean::{holds, is_done, outcome},
-    is_long,
+    all, cases, is_long,
     world::{Order, Trouble, World},
 };
-
-/// What a fault means to whoever sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Class {
-    /// It passes: the event goes back to its queue.
-    Passing,
-    /// It may be taken for what the resource holds: nothing is written on account of it.
-    Nonsense,
-    /// It needs a person.
-    Denied,
-    /// The resource is gone.
-    Gone,
-}
 
 /// The service's own error with this code.
 fn error(status: u16, code: &str) -> Fault {
@@ -132,109 +112,19 @@ async fn judged(piece: &Piece, world: &World) -> Result<(), String> {
     let done = world.ask(piece.verb, "event").await;
     let now = world.look().await;
     let wrote = world.points().iter().any(|point| point.wrote);
-    let (good, ended) = match piece.verb {
-        Verb::Undo => (Stage::Undone, Stage::Skipped),
-        _ => (Stage::Verified, Stage::Compliant),
-    };
     match (&done, piece.class) {
         (None, None) => {}
         // The last call of all was made.
         (Some(_), None) if piece.order.trouble == Trouble::CrashAfter => {}
-        (Some(done), Some(class)) => plausible(piece, class, done, good)?,
+        (Some(done), Some(class)) => plausible(piece.case, piece.verb, class, done)?,
         other => return Err(format!("{other:?}")),
     }
-    if let Some(Done::Outcome(outcome)) = &done {
-        let changed = now != before;
-        let admitted = outcome.stage.changed()
-            || outcome.reason.as_ref().is_some_and(|reason| reason.contains("is left"));
-        holds(!changed || admitted, || format!("changed, and said to be {outcome:?}"))?;
-    }
+    admits(done.as_ref(), now != before)?;
     holds(world.breaches().is_empty(), || format!("{:?}", world.breaches()))?;
     holds(piece.case.expect.changes() || !wrote && now == before, || "it wrote".to_owned())?;
-
-    // Without the fault, it comes to its end.
     world.order(None);
-    let mut last = None;
-    for attempt in 0..6 {
-        tokio::time::advance(Duration::from_secs(960)).await;
-        last = world.ask(piece.verb, if attempt < 3 { "event" } else { "another" }).await;
-        if !matches!(last, Some(Done::Retry { .. })) {
-            break;
-        }
-    }
-    let stage = match &last {
-        Some(Done::Outcome(outcome)) => outcome.stage,
-        Some(Done::Repeat { stage, .. }) => *stage,
-        other => return Err(format!("it does not come to an end: {other:?}")),
-    };
-    let expected = match piece.case.expect {
-        Expect::FixedForGood(_) if piece.verb == Verb::Undo => stage == Stage::Refused,
-        Expect::FixedForGood(_) => stage == good || stage == Stage::Waiting,
-        Expect::Fixed | Expect::FixedOneWay(_) => stage == good || stage == ended,
-        Expect::Compliant => stage == ended,
-        Expect::Refused(_) if piece.verb != Verb::Undo => stage == Stage::Refused,
-        Expect::Exempt(_) if piece.verb != Verb::Undo => stage == Stage::Exempt,
-        Expect::Refused(_) | Expect::Exempt(_) => stage == Stage::Skipped,
-    };
-    holds(expected, || format!("after {done:?}, it ends as {last:?}"))?;
-    holds(world.breaches().is_empty(), || format!("{:?}", world.breaches()))?;
-    world.is_settled().await?;
-    if !piece.case.expect.changes() {
-        return holds(world.look().await == before, || "it changed".to_owned());
-    }
-
-    if matches!(piece.case.expect, Expect::FixedForGood(_)) {
-        let fixed = world.look().await;
-        if piece.verb != Verb::Undo {
-            let planned = outcome(world.ask(Verb::Plan, "plan").await)?;
-            holds(is_done(world, &planned), || format!("it is not done: {planned:?}"))?;
-            let undone = outcome(world.ask(Verb::Undo, "undo").await)?;
-            holds(undone.stage == Stage::Refused, || format!("undo: {undone:?}"))?;
-        }
-        holds(fixed != untouched && world.look().await == fixed, || "it did not stay".to_owned())?;
-        return world.is_settled().await;
-    }
-
-    // It is as it should be, and goes back to what it was.
-    if piece.verb != Verb::Undo {
-        let planned = outcome(world.ask(Verb::Plan, "plan").await)?;
-        holds(is_done(world, &planned), || format!("it is not compliant: {planned:?}"))?;
-        let undone = outcome(world.ask(Verb::Undo, "undo").await)?;
-        holds(undone.stage == Stage::Undone, || format!("undo: {undone:?}"))?;
-    }
-    let back: Value = match piece.case.expect {
-        Expect::FixedOneWay(text) => serde_json::from_str(text).map_err(|error| error.to_string())?,
-        _ => untouched,
-    };
-    let found = world.look().await;
-    holds(found == back, || format!("undo leads to {found}, not to {back}"))?;
-    world.is_settled().await
-}
-
-/// Whether a run may end so under a fault of this kind.
-fn plausible(piece: &Piece, class: Class, done: &Done, good: Stage) -> Result<(), String> {
-    let clean = match piece.case.expect {
-        _ if piece.verb == Verb::Undo && !piece.case.expect.changes() => Stage::Skipped,
-        Expect::FixedForGood(_) if piece.verb == Verb::Undo => Stage::Refused,
-        Expect::Fixed | Expect::FixedOneWay(_) | Expect::FixedForGood(_) => good,
-        Expect::Compliant => Stage::Compliant,
-        Expect::Refused(_) => Stage::Refused,
-        Expect::Exempt(_) => Stage::Exempt,
-    };
-    let fine = match done {
-        // What is fixed in spite of it.
-        Done::Outcome(outcome) if outcome.stage == clean => true,
-        Done::Retry { .. } => true,
-        Done::Outcome(outcome) => match class {
-            Class::Passing => false,
-            Class::Nonsense => matches!(outcome.stage, Stage::Refused | Stage::Failed),
-            // Of the store it means that nothing is known of stops and exemptions.
-            Class::Denied => matches!(outcome.stage, Stage::Denied | Stage::Refused | Stage::Failed),
-            Class::Gone => matches!(outcome.stage, Stage::Skipped | Stage::Failed | Stage::Refused),
-        },
-        Done::Repeat { .. } | Done::Unwanted(_) => false,
-    };
-    holds(fine, || format!("{done:?}"))
+    comes_to_its_end(world, piece.verb, untouched, &before, done.as_ref()).await?;
+    holds(world.breaches().is_empty(), || format!("{:?}", world.breaches()))
 }
 
 fn sweep(verb: Verb, crash: bool) {

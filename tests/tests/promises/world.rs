@@ -15,7 +15,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use redress_remediators::{BoxFuture, Connection, Erased, Error, ErrorKind, Key, LastSeen, REGISTRY, Result};
 use redress_router::{
-    audit::{Asker, Stage, Verb, verify_run},
+    audit::{Asker, Stage, Verb},
     aws::{retries, timeouts},
     budget::Budget,
     engine::{Activity, Connect, ControlParams, Done, Engine, Purpose, Request, Settings, told},
@@ -28,6 +28,7 @@ use redress_sandbox::{
     findings::Standard,
     scenarios::{Case, Place, Scenarios},
 };
+use redress_tests::scene::{Scene, is_settled};
 use serde_json::Value;
 use tokio::{sync::Notify, time::Instant};
 
@@ -537,20 +538,28 @@ impl World {
 
     /// Whether every chain of records is whole, every run has ended, and no lease is left.
     pub async fn is_settled(&self) -> Result<(), String> {
-        let mut runs: Vec<String> = self.memory.records().into_iter().map(|record| record.run).collect();
-        runs.sort();
-        runs.dedup();
-        for run in runs {
-            let lines = self.memory.run(&run).await.map_err(|error| error.to_string())?;
-            let records = verify_run(lines.iter().map(String::as_str)).map_err(|error| error.0)?;
-            if !records.last().is_some_and(|record| record.last) {
-                return Err(format!(
-                    "run {run} has not ended: {:?}",
-                    records.last().map(|record| record.stage)
-                ));
-            }
-        }
-        let leases = self.memory.scan("lease#").await.map_err(|error| error.to_string())?;
-        if leases.is_empty() { Ok(()) } else { Err(format!("a lease is left: {leases:?}")) }
+        is_settled(&self.memory).await
+    }
+}
+
+impl Scene for World {
+    fn case(&self) -> &'static Case {
+        self.case
+    }
+
+    fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    async fn look(&self) -> Result<Value, String> {
+        Ok(self.look().await)
+    }
+
+    async fn ask(&self, verb: Verb, event: &str) -> Result<Option<Done>, String> {
+        Ok(self.ask(verb, event).await)
+    }
+
+    async fn pass(&self, time: Duration) {
+        tokio::time::advance(time).await;
     }
 }
