@@ -1,6 +1,11 @@
 //! What reads input that anybody may have written, as plain functions of bytes: none may panic, overflow the stack or
-//! contradict itself, whatever it is given. Tests give them a corpus and mutants of it; `cargo fuzz` can give them more
-//! (`tests/fuzz`).
+//! contradict itself, whatever it is given. Tests give them a corpus and mutants of it; [`cargo
+//! fuzz`](https://rust-fuzz.github.io/book/cargo-fuzz.html), which needs a nightly Rust, gives them what it finds its way
+//! with (`tests/fuzz`): from the root of the repository,
+//!
+//! ```sh
+//! cargo +nightly fuzz run --fuzz-dir tests --features fuzz event target/found tests/corpus/event router/tests/events
+//! ```
 
 use std::{collections::BTreeMap, str};
 
@@ -119,7 +124,7 @@ pub const TARGETS: &[Target] = &[
 ];
 
 /// Events of EventBridge, pages and lists of findings: what is read is read the same from its own text.
-fn event(bytes: &[u8]) {
+pub fn event(bytes: &[u8]) {
     if let Err(invalid) = decode(bytes) {
         is_fit_to_print(&printable(&invalid.to_string()));
     }
@@ -141,7 +146,7 @@ fn event(bytes: &[u8]) {
 
 /// A resource's id in a finding: where a remediator takes it, its key prints and parses to itself, and is of the
 /// finding's account.
-fn arn(bytes: &[u8]) {
+pub fn arn(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     if let Ok(key) = text.parse::<Key>() {
         must_hold(
@@ -169,7 +174,7 @@ fn arn(bytes: &[u8]) {
 }
 
 /// Rules and exemptions: two readings agree, and a fault is one line.
-fn rules(bytes: &[u8]) {
+pub fn rules(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let one = RuleSet::parse(&[("a.yaml", text)], None, REGISTRY);
     let two = RuleSet::parse(&[("a.yaml", text)], None, REGISTRY);
@@ -183,7 +188,7 @@ fn rules(bytes: &[u8]) {
 }
 
 /// A pattern and an event, a line each: a pattern answers the same twice, also when it was printed and read.
-fn pattern(bytes: &[u8]) {
+pub fn pattern(bytes: &[u8]) {
     let mut lines = bytes.splitn(2, |byte| *byte == b'\n');
     let mut next = || serde_json::from_slice::<Value>(lines.next()?).ok();
     let (Some(source), event) = (next(), next().unwrap_or_default()) else { return };
@@ -197,7 +202,7 @@ fn pattern(bytes: &[u8]) {
 }
 
 /// The state of a resource, as a record has it: plan and undo take it or say that they can't.
-fn state(bytes: &[u8]) {
+pub fn state(bytes: &[u8]) {
     let Ok(state) = serde_json::from_slice::<Value>(bytes) else { return };
     let params = Value::Null;
     for remediator in REGISTRY {
@@ -227,7 +232,7 @@ fn state(bytes: &[u8]) {
 
 /// Records of runs, a line each: a chain that holds does not when any of its lines is left out but the last ones
 /// together, or altered.
-fn audit(bytes: &[u8]) {
+pub fn audit(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let lines: Vec<&str> = text.lines().collect();
     let Ok(records) = verify_run(lines.iter().copied()) else { return };

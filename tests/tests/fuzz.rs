@@ -125,3 +125,13 @@ fn nothing_that_anybody_may_write_is_more_than_an_error() {
         println!("{}: {} inputs", target.name, attack(target, time));
     }
 }
+
+#[test]
+fn cargo_fuzz_has_every_target() {
+    let manifest = include_str!("../Cargo.toml");
+    for target in TARGETS {
+        let bin =
+            format!("name = \"{0}\"\npath = \"fuzz/{0}.rs\"\nrequired-features = [\"fuzz\"]\n", target.name);
+        assert!(manifest.contains(&bin), "{bin}");
+    }
+}

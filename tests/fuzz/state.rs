@@ -1,0 +1,4 @@
+#![no_main]
+//! [`redress_tests::fuzz::state`] under `cargo fuzz`.
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| redress_tests::fuzz::state(input));
