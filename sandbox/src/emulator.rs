@@ -141,6 +141,9 @@ pub struct Call {
     pub region: String,
     /// The caller's access key.
     pub access_key: String,
+    /// The account to which the bucket must belong
+    /// ([`x-amz-expected-bucket-owner`](https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html)).
+    pub expected_owner: Option<String>,
     /// The HTTP status of the answer; `None` before it, and where the connection failed before the service
     /// was reached.
     pub status: Option<u16>,
@@ -312,6 +315,7 @@ impl Emulator {
             account: request.account().to_owned(),
             region: request.region.clone(),
             access_key: request.access_key.clone(),
+            expected_owner: request.header("x-amz-expected-bucket-owner").map(str::to_owned),
             status: None,
         };
         let meanwhile = locked(&self.shared.meanwhile).clone();

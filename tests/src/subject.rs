@@ -12,7 +12,7 @@ use std::{
 
 use aws_config::SdkConfig;
 use jiff::{SignedDuration, Timestamp};
-use redress_remediators::{BoxFuture, Connection, Error, ErrorKind, Key, LastSeen, REGISTRY};
+use redress_remediators::{BoxFuture, Connection, Error, Key, LastSeen, REGISTRY};
 use redress_router::{
     audit::{Asker, Verb},
     aws::{Accounts, MemberRole},
@@ -50,17 +50,13 @@ pub fn place(url: &str) -> Place {
     }
 }
 
-/// Users who were last seen two hundred days ago.
-struct Seen;
+/// A user who was last seen then; `None`: there is no row.
+struct Seen(Option<Timestamp>);
 
 impl Activity for Seen {
     fn last<'a>(&'a self, _: &'a Key) -> BoxFuture<'a, Result<Option<LastSeen>, Error>> {
-        let hours = Timestamp::now().as_second() / 3600 - 24 * 200;
-        Box::pin(async move {
-            let since = Timestamp::from_second(hours * 3600)
-                .map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))?;
-            Ok(Some(LastSeen { since, signed_in: true, warned: None, in_doubt: None }))
-        })
+        let seen = self.0.map(|since| LastSeen { since, signed_in: true, warned: None, in_doubt: None });
+        Box::pin(async move { Ok(seen) })
     }
 
     fn disabled<'a>(&'a self, _: &'a Key, _: &'a LastSeen, _: &'a str) -> BoxFuture<'a, Result<bool, Error>> {
@@ -162,6 +158,10 @@ impl Subject {
             move || Timestamp::now() + SignedDuration::from_secs(ahead.load(Ordering::SeqCst))
         });
         let memory = Arc::new(Memory::with_clock(Arc::clone(&clock)));
+        // Rows have whole hours.
+        let hour = Timestamp::now().as_second() / 3600;
+        let seen = case.last_seen.map(|days| Timestamp::from_second((hour - 24 * i64::from(days)) * 3600));
+        let seen = seen.transpose().map_err(|error| error.to_string())?;
         let rules = scenarios.rules(case) + rule;
         let engine = Engine {
             registry: REGISTRY,
@@ -169,7 +169,7 @@ impl Subject {
                 .map_err(|error| format!("{rules}{error}"))?,
             store: memory.clone(),
             connect,
-            activity: Some(Arc::new(Seen)),
+            activity: Some(Arc::new(Seen(seen))),
             budget: Arc::new(Budget::new(memory.clone(), Arc::clone(&clock))),
             settings: Settings {
                 ceiling: Mode::Apply,

@@ -357,6 +357,13 @@ impl World {
                 let (memory, breaches) = (Arc::clone(&memory), Arc::clone(&breaches));
                 let name = format!("{}:{}", call.service, call.operation);
                 let writes = call.is_write();
+                // Of two accounts' buckets, the one that has the name may be the other's.
+                if call.service == "s3"
+                    && points.armed.load(Ordering::SeqCst) > 0
+                    && call.expected_owner.as_deref() != Some(ACCOUNT)
+                {
+                    breaches.lock().unwrap().push(format!("{name} of whosever bucket it is"));
+                }
                 let future: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
                     points.turn().await;
                     if points.armed.load(Ordering::SeqCst) > 0 && writes && !has_open_intent(&memory) {
@@ -450,7 +457,7 @@ impl World {
         self.points.passed.lock().unwrap().clone()
     }
 
-    /// Writes that were made without their intent stored, so far.
+    /// Writes that were made without their intent stored, and calls of S3 that did not say whose bucket they are for.
     pub fn breaches(&self) -> Vec<String> {
         self.breaches.lock().unwrap().clone()
     }
