@@ -25,6 +25,8 @@ use crate::{
     yaml,
 };
 
+pub use crate::yaml::suggest;
+
 /// The rules that are built in: every remediator; shown automatically, made at a person's request.
 pub const DEFAULT_RULES: &str = include_str!("../../rules/default.yaml");
 

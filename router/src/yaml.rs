@@ -113,8 +113,11 @@ fn placed(at: Option<Location>, what: &str) -> String {
     }
 }
 
-/// The known word that was probably meant, else all of them.
-pub(crate) fn suggest<'a>(given: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+/// More words than these are no help to whoever has mistyped one.
+const MOST_LISTED: usize = 20;
+
+/// The known word that was probably meant, else all of them, where they are few.
+pub fn suggest<'a>(given: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
     let nearest = known
         .clone()
         .map(|word| (strsim::osa_distance(given, word), word))
@@ -122,6 +125,9 @@ pub(crate) fn suggest<'a>(given: &str, known: impl Iterator<Item = &'a str> + Cl
         .filter(|(distance, word)| *distance <= word.len().max(given.len()) / 3);
     match nearest {
         Some((_, word)) => format!("did you mean `{word}`?"),
+        None if known.clone().nth(MOST_LISTED).is_some() => {
+            format!("none of the {} is like it", known.count())
+        }
         None => format!("there are {}", known.collect::<Vec<_>>().join(", ")),
     }
 }

@@ -6,7 +6,7 @@ use redress_remediators::{Access, Action, Erased, On, REGISTRY, find, serving};
 use redress_router::{
     control::{ControlId, INACTIVE_USER},
     event::shown,
-    rules::RuleSet,
+    rules::{RuleSet, suggest},
 };
 use serde_json::{Value, json};
 
@@ -33,18 +33,20 @@ pub(crate) fn run(global: &Global, args: &Explain, around: &mut Surroundings) ->
         }
         return Ok(Exit::Done);
     }
-    let unknown = || {
-        let names: Vec<&str> = REGISTRY.iter().map(|known| known.spec().name).collect();
+    let control = ControlId::parse(&args.what).ok_or_else(|| {
+        let names = REGISTRY.iter().map(|known| known.spec().name);
         Failure::input(format!(
-            "`{}` is neither a control such as S3.14 nor one of {}",
+            "`{}` is neither a control such as S3.14 nor a remediator; {}",
             shown(&args.what),
-            names.join(", ")
+            suggest(&args.what, names)
         ))
-    };
-    let control = ControlId::parse(&args.what).ok_or_else(unknown)?;
+    })?;
     let serving: Vec<_> = serving(control.as_str()).collect();
     if serving.is_empty() && control.info().is_none() {
-        return Err(unknown());
+        let what = format!(
+            "there is no control `{control}` that redress knows; `redress controls --all` lists them"
+        );
+        return Err(Failure::input(what));
     }
     let info = control.info();
     if global.format == Format::Json {

@@ -1,7 +1,7 @@
 //! `redress policy`: the least IAM policy of a remediator.
 
 use redress_remediators::{Access, Key, REGISTRY, find, policy};
-use redress_router::event::shown;
+use redress_router::{event::shown, rules::suggest};
 
 use crate::{
     Surroundings,
@@ -13,12 +13,9 @@ use crate::{
 
 pub(crate) async fn run(global: &Global, args: &Policy, around: &mut Surroundings) -> Result<Exit> {
     let remediator = find(&args.remediator).ok_or_else(|| {
-        let names: Vec<&str> = REGISTRY.iter().map(|known| known.spec().name).collect();
-        Failure::input(format!(
-            "there is no remediator `{}`; there are {}",
-            shown(&args.remediator),
-            names.join(", ")
-        ))
+        let names = REGISTRY.iter().map(|known| known.spec().name);
+        let given = &args.remediator;
+        Failure::input(format!("there is no remediator `{}`; {}", shown(given), suggest(given, names)))
     })?;
     let access = match args.access {
         PolicyAccess::Plan => Access::Plan,
