@@ -12,8 +12,8 @@ use aws_smithy_runtime_api::{
         interceptors::{
             Intercept, SharedInterceptor,
             context::{
-                BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
-                FinalizerInterceptorContextRef,
+                AfterDeserializationInterceptorContextRef, BeforeSerializationInterceptorContextRef,
+                BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
             },
         },
         orchestrator::Metadata,
@@ -24,7 +24,9 @@ use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Action, BoxFuture, Erased, ErrorKind, Key, Result as Outcome, error::request_id};
+use crate::{
+    Action, BoxFuture, Erased, ErrorKind, Key, Result as Outcome, answer::is_whole, error::request_id,
+};
 
 /// How often a call is tried that was throttled or went wrong on the way.
 const TRIES: u32 = 4;
@@ -385,6 +387,20 @@ impl Intercept for Gate {
         Ok(())
     }
 
+    // The SDK's reader of XML takes what ends in its midst for all there is: a setting that comes later is then one that
+    // is not made. And some proxy's page is no word of AWS's, whatever its status. Its body is here no sooner.
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        match context.response().body().bytes() {
+            Some(body) if !is_whole(body) => Err("it is not whole".into()),
+            _ => Ok(()),
+        }
+    }
+
     fn read_after_execution(
         &self,
         context: &FinalizerInterceptorContextRef<'_>,
@@ -468,6 +484,21 @@ mod tests {
         assert!(late.message.contains("lease is over"), "{late}");
         aws.s3().get_bucket_versioning().bucket("logs").send().await.unwrap();
         assert_eq!(wire.sent().iter().filter(|sent| sent.method == "PUT").count(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_not_whole_is_none() {
+        let wire = Wire::default();
+        let cut_off = "<VersioningConfiguration><Status>Enabled</Status>";
+        let page = "<!DOCTYPE html><title>Forbidden</title>";
+        for (status, body) in [(200, cut_off), (403, page)] {
+            wire.answer("GET /?versioning", (status, Vec::new(), body.to_owned()));
+            let aws = wire.unpermitted(find("s3.enable_versioning").unwrap(), Access::Plan);
+            let error =
+                Error::from(aws.s3().get_bucket_versioning().bucket("logs").send().await.unwrap_err());
+            assert_eq!(error.kind, ErrorKind::Transient, "{error}");
+            assert!(error.message.contains("it is not whole"), "{error}");
+        }
     }
 
     /// The time of the lease passes between two attempts of one call.

@@ -9,6 +9,7 @@
 
 mod account;
 mod action;
+mod answer;
 mod aws;
 pub mod body;
 #[cfg(any(feature = "lambda", feature = "s3", feature = "sns", feature = "sqs"))]

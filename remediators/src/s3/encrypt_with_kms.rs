@@ -185,6 +185,12 @@ impl Remediator for EncryptWithKms {
         };
         let policy =
             policy.absent_if("NoSuchBucketPolicy")?.and_then(|found| found.policy).unwrap_or_default();
+        // Who is named in what is no policy is not known.
+        if !policy.is_empty()
+            && !serde_json::from_str::<serde_json::Value>(&policy).is_ok_and(|policy| policy.is_object())
+        {
+            return Err(Error::new(ErrorKind::Rejected, "the bucket's policy is none that can be read"));
+        }
         let mut loggers: Vec<String> =
             LOGGERS.into_iter().filter(|logger| policy.contains(logger)).map(str::to_owned).collect();
         let by_acl = |grant: &aws_sdk_s3::types::Grant| {
