@@ -60,7 +60,7 @@ async fn what_is_left_alone_is_so_where_nothing_else_forbids_it() {
             match judged.await {
                 Ok(()) if !there => wrong.push(format!("{} {} is there", scenarios.remediator, case.name)),
                 Err(why) if there => {
-                    wrong.push(format!("{}, {} {}: {why}", scenarios.remediator, case.control, case.name))
+                    wrong.push(format!("{}, {} {}: {why}", scenarios.remediator, case.control, case.name));
                 }
                 _ => {}
             }
