@@ -4,7 +4,7 @@
 //! with (`tests/fuzz`): from the root of the repository,
 //!
 //! ```sh
-//! cargo +nightly fuzz run --fuzz-dir tests --features fuzz event target/found tests/corpus/event router/tests/events
+//! cargo +nightly fuzz run --dev --fuzz-dir tests --features fuzz event target/found tests/corpus/event router/tests/events
 //! ```
 
 use std::{collections::BTreeMap, str};
