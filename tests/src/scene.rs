@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp, Unit};
+use redress_remediators::{BoxFuture, Error, Key, LastSeen};
 use redress_router::{
-    audit::{Stage, Verb, verify_run},
-    engine::{Done, Outcome},
+    audit::{Asker, Stage, Verb, verify_run},
+    engine::{Activity, Done, Outcome, Request},
+    event::{Decoded, decode_many},
     store::{Store as _, memory::Memory},
 };
 use redress_sandbox::scenarios::{Case, Expect};
 use serde_json::Value;
+use tokio::time::Instant;
 
 /// A case that is played: a resource somewhere, and the engine.
 pub trait Scene {
@@ -22,6 +26,55 @@ pub trait Scene {
     fn ask(&self, verb: Verb, event: &str) -> impl Future<Output = Result<Option<Done>, String>>;
     /// Lets time pass.
     fn pass(&self, time: Duration) -> impl Future<Output = ()>;
+}
+
+/// When the user of a case was last seen, in whole hours as rows have it.
+pub struct Seen(Option<Timestamp>);
+
+impl Seen {
+    /// As the case has it, at this time; without days there is no row.
+    pub fn of(case: &Case, now: Timestamp) -> Result<Self, String> {
+        let since = case.last_seen.map(|days| {
+            let since = now - SignedDuration::from_hours(24 * i64::from(days));
+            since.round(Unit::Hour).map_err(|error| error.to_string())
+        });
+        Ok(Self(since.transpose()?))
+    }
+}
+
+impl Activity for Seen {
+    fn last<'a>(&'a self, _: &'a Key) -> BoxFuture<'a, Result<Option<LastSeen>, Error>> {
+        let seen = self.0.map(|since| LastSeen { since, signed_in: true, warned: None, in_doubt: None });
+        Box::pin(async move { Ok(seen) })
+    }
+
+    fn disabled<'a>(&'a self, _: &'a Key, _: &'a LastSeen, _: &'a str) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async { Ok(true) })
+    }
+
+    fn restored<'a>(&'a self, _: &'a Key, _: Timestamp) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// What a person asks of the one finding in this event, with so much time for the run.
+pub fn request(finding: &Value, verb: Verb, event: &str, time: Duration) -> Result<Request, String> {
+    let decoded = decode_many(finding.to_string().as_bytes()).map_err(|error| error.to_string())?.pop();
+    let Some(Decoded::Finding(finding)) = decoded else { return Err(format!("no finding: {decoded:?}")) };
+    Ok(Request {
+        finding: *finding,
+        verb,
+        asked_by: Asker::Cli { caller: "arn:aws:iam::123456789012:user/tester".to_owned() },
+        event: event.to_owned(),
+        only_rule: None,
+        only_resource: None,
+        agreed: None,
+        deadline: Instant::now() + time,
+        dry_run: false,
+        record: true,
+        listed: true,
+        after: Vec::new(),
+    })
 }
 
 /// What a fault means to whoever sees it.

@@ -12,21 +12,22 @@ use std::{
 
 use aws_config::SdkConfig;
 use jiff::{SignedDuration, Timestamp};
-use redress_remediators::{BoxFuture, Connection, Error, Key, LastSeen, REGISTRY};
+use redress_remediators::{BoxFuture, Connection, Error, Key, REGISTRY};
 use redress_router::{
-    audit::{Asker, Verb},
+    audit::Verb,
     aws::{Accounts, MemberRole},
     budget::Budget,
-    engine::{Activity, Connect, ControlParams, Done, Engine, Purpose, Request, Settings, told},
-    event::{Decoded, decode_many},
+    engine::{Connect, ControlParams, Done, Engine, Purpose, Settings, told},
     rules::{Mode, RuleSet},
     store::memory::Memory,
 };
 use redress_sandbox::scenarios::{Case, Place, Scenarios};
 use serde_json::Value;
-use tokio::time::Instant;
 
-use crate::{deployment::sdk_config, scene::Scene};
+use crate::{
+    deployment::sdk_config,
+    scene::{Scene, Seen, request},
+};
 
 /// How long a run may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -47,24 +48,6 @@ pub fn place(url: &str) -> Place {
         account: ACCOUNT.to_owned(),
         region: REGION.to_owned(),
         name: format!("case-{}", MADE.fetch_add(1, Ordering::SeqCst)),
-    }
-}
-
-/// A user who was last seen then; `None`: there is no row.
-struct Seen(Option<Timestamp>);
-
-impl Activity for Seen {
-    fn last<'a>(&'a self, _: &'a Key) -> BoxFuture<'a, Result<Option<LastSeen>, Error>> {
-        let seen = self.0.map(|since| LastSeen { since, signed_in: true, warned: None, in_doubt: None });
-        Box::pin(async move { Ok(seen) })
-    }
-
-    fn disabled<'a>(&'a self, _: &'a Key, _: &'a LastSeen, _: &'a str) -> BoxFuture<'a, Result<bool, Error>> {
-        Box::pin(async { Ok(true) })
-    }
-
-    fn restored<'a>(&'a self, _: &'a Key, _: Timestamp) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(async { Ok(()) })
     }
 }
 
@@ -158,10 +141,6 @@ impl Subject {
             move || Timestamp::now() + SignedDuration::from_secs(ahead.load(Ordering::SeqCst))
         });
         let memory = Arc::new(Memory::with_clock(Arc::clone(&clock)));
-        // Rows have whole hours.
-        let hour = Timestamp::now().as_second() / 3600;
-        let seen = case.last_seen.map(|days| Timestamp::from_second((hour - 24 * i64::from(days)) * 3600));
-        let seen = seen.transpose().map_err(|error| error.to_string())?;
         let rules = scenarios.rules(case) + rule;
         let engine = Engine {
             registry: REGISTRY,
@@ -169,7 +148,7 @@ impl Subject {
                 .map_err(|error| format!("{rules}{error}"))?,
             store: memory.clone(),
             connect,
-            activity: Some(Arc::new(Seen(seen))),
+            activity: Some(Arc::new(Seen::of(case, Timestamp::now())?)),
             budget: Arc::new(Budget::new(memory.clone(), Arc::clone(&clock))),
             settings: Settings {
                 ceiling: Mode::Apply,
@@ -203,23 +182,8 @@ impl Scene for Subject {
     }
 
     async fn ask(&self, verb: Verb, event: &str) -> Result<Option<Done>, String> {
-        let finding = self.scenarios.finding(self.case, &self.place, &self.id).to_string();
-        let decoded = decode_many(finding.as_bytes()).map_err(|error| error.to_string())?.pop();
-        let Some(Decoded::Finding(finding)) = decoded else { return Err(format!("no finding: {decoded:?}")) };
-        let request = Request {
-            finding: *finding,
-            verb,
-            asked_by: Asker::Cli { caller: "tester".to_owned() },
-            event: event.to_owned(),
-            only_rule: None,
-            only_resource: None,
-            agreed: None,
-            deadline: Instant::now() + PATIENCE,
-            dry_run: false,
-            record: true,
-            listed: true,
-            after: Vec::new(),
-        };
+        let finding = self.scenarios.finding(self.case, &self.place, &self.id);
+        let request = request(&finding, verb, event, PATIENCE)?;
         let mut done = self.engine.handle(&request).await;
         let done = done.pop().filter(|_| done.is_empty()).ok_or("not one outcome")?;
         if let Done::Outcome(outcome) = &done

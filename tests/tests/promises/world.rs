@@ -13,13 +13,12 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use redress_remediators::{BoxFuture, Connection, Erased, Error, ErrorKind, Key, LastSeen, REGISTRY, Result};
+use redress_remediators::{BoxFuture, Connection, Erased, Error, ErrorKind, REGISTRY, Result};
 use redress_router::{
-    audit::{Asker, Stage, Verb},
+    audit::{Stage, Verb},
     aws::{retries, timeouts},
     budget::Budget,
-    engine::{Activity, Connect, ControlParams, Done, Engine, Purpose, Request, Settings, told},
-    event::{Decoded, decode_many},
+    engine::{Connect, ControlParams, Done, Engine, Purpose, Settings, told},
     rules::{Mode, RuleSet},
     store::{Commit, CommitError, Index, Item, RunRef, Store, memory::Memory},
 };
@@ -28,7 +27,7 @@ use redress_sandbox::{
     findings::Standard,
     scenarios::{Case, Place, Scenarios},
 };
-use redress_tests::scene::{Scene, is_settled};
+use redress_tests::scene::{Scene, Seen, is_settled, request};
 use serde_json::Value;
 use tokio::{sync::Notify, time::Instant};
 
@@ -269,24 +268,6 @@ impl Connect for InProcess {
     }
 }
 
-/// A user who was last seen then; `None`: there is no row.
-struct Seen(Option<Timestamp>);
-
-impl Activity for Seen {
-    fn last<'a>(&'a self, _: &'a Key) -> BoxFuture<'a, Result<Option<LastSeen>>> {
-        let seen = self.0.map(|since| LastSeen { since, signed_in: true, warned: None, in_doubt: None });
-        Box::pin(async move { Ok(seen) })
-    }
-
-    fn disabled<'a>(&'a self, _: &'a Key, _: &'a LastSeen, _: &'a str) -> BoxFuture<'a, Result<bool>> {
-        Box::pin(async { Ok(true) })
-    }
-
-    fn restored<'a>(&'a self, _: &'a Key, _: Timestamp) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async { Ok(()) })
-    }
-}
-
 /// Whether a run has said what it is about to write, and not yet how it ended.
 fn has_open_intent(memory: &Memory) -> bool {
     let mut open = std::collections::BTreeSet::new();
@@ -383,10 +364,6 @@ impl World {
             }
         };
         emulator.meanwhile(Some(Arc::new(meets)));
-        let seen = case.last_seen.map(|days| {
-            let since = start - SignedDuration::from_hours(24 * i64::from(days));
-            since.round(jiff::Unit::Hour).unwrap()
-        });
         let rules = scenarios.rules(case);
         let engine = Engine {
             registry,
@@ -394,7 +371,7 @@ impl World {
                 .unwrap_or_else(|error| panic!("{rules}{error}")),
             store: Arc::new(Faulty { inner: Arc::clone(&memory), points: Arc::clone(&points) }),
             connect: Arc::new(InProcess(emulator.clone())),
-            activity: Some(Arc::new(Seen(seen))),
+            activity: Some(Arc::new(Seen::of(case, start).unwrap())),
             budget: Arc::new(Budget::new(Arc::new(Memory::default()), Arc::clone(&clock))),
             settings: Settings { ceiling: Mode::Apply, ..Settings::default() },
             clock,
@@ -507,24 +484,7 @@ impl World {
 
     /// Asks as a person does; `None` where the process ended on the way.
     pub async fn ask(&self, verb: Verb, event: &str) -> Option<Done> {
-        let finding = match decode_many(self.finding.to_string().as_bytes()).unwrap().remove(0) {
-            Decoded::Finding(finding) => *finding,
-            other => panic!("{other:?}"),
-        };
-        let request = Request {
-            finding,
-            verb,
-            asked_by: Asker::Cli { caller: "arn:aws:iam::123456789012:user/tester".to_owned() },
-            event: event.to_owned(),
-            only_rule: None,
-            only_resource: None,
-            agreed: None,
-            deadline: Instant::now() + Duration::from_secs(120),
-            dry_run: false,
-            record: true,
-            listed: true,
-            after: Vec::new(),
-        };
+        let request = request(&self.finding, verb, event, Duration::from_secs(120)).unwrap();
         self.points.armed.fetch_add(1, Ordering::SeqCst);
         let done = tokio::select! {
             biased;
