@@ -12,8 +12,8 @@ use aws_smithy_runtime_api::{
         interceptors::{
             Intercept, SharedInterceptor,
             context::{
-                AfterDeserializationInterceptorContextRef, BeforeSerializationInterceptorContextRef,
-                BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
+                BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+                FinalizerInterceptorContextRef,
             },
         },
         orchestrator::Metadata,
@@ -24,9 +24,7 @@ use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Action, BoxFuture, Erased, ErrorKind, Key, Result as Outcome, answer::is_whole, error::request_id,
-};
+use crate::{Action, BoxFuture, Erased, ErrorKind, Key, Result as Outcome, WholeAnswers, error::request_id};
 
 /// How often a call is tried that was throttled or went wrong on the way.
 const TRIES: u32 = 4;
@@ -208,7 +206,8 @@ macro_rules! clients {
                 self.clients.$name.get_or_init(|| {
                     let config = $sdk::config::Builder::from(&self.connection.config);
                     $(let config = { let ($aws, $config) = (self, config); $special };)?
-                    $sdk::Client::from_conf(config.interceptor(self.gate.clone()).build())
+                    let config = config.interceptor(self.gate.clone()).interceptor(WholeAnswers);
+                    $sdk::Client::from_conf(config.build())
                 })
             }
         )*}
@@ -385,20 +384,6 @@ impl Intercept for Gate {
         self.permits(service, &operation)?;
         self.with_call(cfg, |call| tracing::trace!(call.service, call.operation, "calling"));
         Ok(())
-    }
-
-    // The SDK's reader of XML takes what ends in its midst for all there is: a setting that comes later is then one that
-    // is not made. And some proxy's page is no word of AWS's, whatever its status. Its body is here no sooner.
-    fn read_after_deserialization(
-        &self,
-        context: &AfterDeserializationInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        match context.response().body().bytes() {
-            Some(body) if !is_whole(body) => Err("it is not whole".into()),
-            _ => Ok(()),
-        }
     }
 
     fn read_after_execution(

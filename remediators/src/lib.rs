@@ -67,6 +67,7 @@ mod text;
 
 pub use account::RegionOfAccount;
 pub use action::{Action, Implied, Narrowed, On, narrowed_policy, policy};
+pub use answer::WholeAnswers;
 pub use aws::{Access, Aws, Call, Clock, Connection, Pace, Quota};
 pub use error::{Disposition, Error, ErrorKind, Result};
 pub use registry::{REGISTRY, find, serving};

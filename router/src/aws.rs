@@ -9,7 +9,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::service_config::ServiceConfigKey;
 pub use redress_activity::environment::Roots;
 use redress_activity::environment::{self, Unusable};
-use redress_remediators::{BoxFuture, Connection, Error, ErrorKind, Result, narrowed_policy};
+use redress_remediators::{BoxFuture, Connection, Error, ErrorKind, Result, WholeAnswers, narrowed_policy};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -123,6 +123,11 @@ impl Accounts {
         Self { base, role, caller: Arc::default() }
     }
 
+    fn sts(&self) -> aws_sdk_sts::Client {
+        let config = aws_sdk_sts::config::Builder::from(&self.base);
+        aws_sdk_sts::Client::from_conf(config.interceptor(WholeAnswers).build())
+    }
+
     /// Who is calling. Asked once.
     ///
     /// # Errors
@@ -130,8 +135,7 @@ impl Accounts {
     pub async fn caller(&self) -> Result<&Caller> {
         self.caller
             .get_or_try_init(|| async {
-                let sts = aws_sdk_sts::Client::new(&self.base);
-                let found = sts.get_caller_identity().send().await.map_err(Error::from)?;
+                let found = self.sts().get_caller_identity().send().await.map_err(Error::from)?;
                 match (found.account, found.arn) {
                     (Some(account), Some(arn)) => Ok(Caller { account, arn }),
                     _ => Err(Error::new(ErrorKind::Transient, "STS does not say who is calling")),
@@ -181,7 +185,8 @@ impl Accounts {
         session: &Value,
     ) -> Result<SdkConfig> {
         let arn = format!("arn:{partition}:iam::{account}:role/{}", role.name);
-        let assumed = aws_sdk_sts::Client::new(&self.base)
+        let assumed = self
+            .sts()
             .assume_role()
             .role_arn(&arn)
             .role_session_name(format!("redress-{name}"))

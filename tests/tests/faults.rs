@@ -55,11 +55,9 @@ impl Fault {
         Self::Unavailable,
     ];
 
-    fn class(self, (service, _): &Call) -> Class {
+    fn class(self) -> Class {
         match self {
             Self::Denied => Class::Denied,
-            // Half of a session is none, for good.
-            Self::CutOff if service == "sts" => Class::Nonsense,
             _ => Class::Passing,
         }
     }
@@ -174,7 +172,7 @@ impl Line {
         let now = subject.look().await?;
         let judged = async {
             holds(met > 0, || "the proxy did nothing".to_owned())?;
-            plausible(case, verb, fault.class(call), done.as_ref().ok_or("it ended")?)?;
+            plausible(case, verb, fault.class(), done.as_ref().ok_or("it ended")?)?;
             admits(done.as_ref(), now != before)?;
             comes_to_its_end(&subject, verb, untouched, &before, done.as_ref()).await
         };
