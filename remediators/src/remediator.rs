@@ -285,15 +285,20 @@ pub struct Ask<'a, P> {
 }
 
 impl<P> Ask<'_, P> {
-    /// A parameter of the control that is one value; `None` where it is not known. Security Hub's names for them begin
+    /// A parameter of the control that is one value; `None` where it is not known or has none. Security Hub's names for them begin
     /// with a small letter, Config's for the same ones mostly with a capital.
     ///
     /// # Errors
     /// What it is, where that can't be read: unknown means no.
     pub fn parameter<T: FromStr>(&self, name: &str) -> Result<Option<T>, String> {
         let Some(values) = self.values(name) else { return Ok(None) };
-        let read = match values {
-            [value] => value.trim().to_ascii_lowercase().parse().ok(),
+        // Security Hub names a parameter without a value where the control has no default for it:
+        // https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_ParameterConfiguration.html
+        let given: Vec<&str> =
+            values.iter().map(|value| value.trim()).filter(|value| !value.is_empty()).collect();
+        let read = match given[..] {
+            [] => return Ok(None),
+            [value] => value.to_ascii_lowercase().parse().ok(),
             _ => None,
         };
         let unreadable = || {
@@ -743,7 +748,10 @@ pub(crate) mod test {
         assert_eq!(read(&known(&[" 7 "])), Ok(Some(7)));
         assert_eq!(read(&BTreeMap::new()), Ok(None));
         assert_eq!(ask("", &NoParams {}).parameter::<u16>("minDays"), Ok(None));
-        for odd in [&["-1"][..], &["7", "8"], &[], &["a\n"]] {
+        for none in [&[][..], &[""], &[" "]] {
+            assert_eq!(read(&known(none)), Ok(None));
+        }
+        for odd in [&["-1"][..], &["7", "8"], &["a\n"]] {
             let why = read(&known(odd)).err().unwrap_or_default();
             assert!(why.contains("`minDays` is") && !why.contains('\n'), "{odd:?}: {why}");
         }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
-use aws_sdk_securityhub::types::ParameterValue;
+use aws_sdk_securityhub::types::{ParameterValue, UnprocessedErrorCode, UnprocessedSecurityControl};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::service_config::ServiceConfigKey;
 pub use redress_activity::environment::Roots;
@@ -289,7 +289,9 @@ pub async fn control_params(config: &SdkConfig, control: &str) -> Result<Option<
         .send()
         .await
         .map_err(|error| Error::from(error).context(format!("parameters of {control}")))?;
-    let Some(known) = found.security_controls().first() else { return Ok(None) };
+    let Some(known) = found.security_controls().first() else {
+        return unprocessed(control, found.unprocessed_ids()).map(|()| None);
+    };
     let mut params = BTreeMap::new();
     for (name, configured) in known.parameters().into_iter().flatten() {
         let values = match configured.value() {
@@ -313,9 +315,37 @@ pub async fn control_params(config: &SdkConfig, control: &str) -> Result<Option<
     Ok(Some(params))
 }
 
+/// Why Security Hub says nothing of a control; `Ok` where it does not know it.
+fn unprocessed(control: &str, ids: &[UnprocessedSecurityControl]) -> Result<()> {
+    let one = ids.first();
+    let kind = match one.map(UnprocessedSecurityControl::error_code) {
+        Some(Some(UnprocessedErrorCode::NotFound)) => return Ok(()),
+        Some(Some(UnprocessedErrorCode::AccessDenied)) => ErrorKind::Denied,
+        Some(Some(UnprocessedErrorCode::LimitExceeded)) => ErrorKind::Throttled,
+        _ => ErrorKind::Rejected,
+    };
+    let why =
+        one.and_then(UnprocessedSecurityControl::error_reason).unwrap_or("Security Hub gives no reason");
+    Err(Error::new(kind, format!("parameters of {control}: {why}")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parameters_that_are_withheld_are_no_parameters_that_are_not_there() {
+        let of = |code| {
+            let one = UnprocessedSecurityControl::builder().security_control_id("S3.13").error_code(code);
+            unprocessed("S3.13", &[one.error_reason("no").build()]).map_err(|error| error.kind)
+        };
+        assert_eq!(of(UnprocessedErrorCode::NotFound), Ok(()));
+        assert_eq!(of(UnprocessedErrorCode::AccessDenied), Err(ErrorKind::Denied));
+        assert_eq!(of(UnprocessedErrorCode::LimitExceeded), Err(ErrorKind::Throttled));
+        assert_eq!(of(UnprocessedErrorCode::InvalidInput), Err(ErrorKind::Rejected));
+        let unsaid = unprocessed("S3.13", &[]).map_err(|error| error.kind);
+        assert_eq!(unsaid, Err(ErrorKind::Rejected));
+    }
 
     #[test]
     fn a_refused_source_identity_is_explained_and_nothing_else_is() {

@@ -75,7 +75,10 @@ impl Remediator for DeleteUnusedSecret {
     async fn observe(aws: &Aws, at: &Secret) -> Result<State> {
         let found = at.describe(aws).await?;
         let time = |time: Option<aws_sdk_secretsmanager::primitives::DateTime>| {
-            time.and_then(|time| Timestamp::from_second(time.secs()).ok())
+            let read = time.map(|time| Timestamp::from_second(time.secs())).transpose();
+            read.map_err(|error| {
+                Error::new(ErrorKind::Rejected, format!("Secrets Manager gives a date that is none: {error}"))
+            })
         };
         let mut replicas: Vec<String> =
             found.replication_status.unwrap_or_default().into_iter().filter_map(|one| one.region).collect();
@@ -83,8 +86,8 @@ impl Remediator for DeleteUnusedSecret {
         Ok(State {
             deleted: found.deleted_date.is_some(),
             recovery_days: None,
-            last_used: time(found.last_accessed_date),
-            created: time(found.created_date),
+            last_used: time(found.last_accessed_date)?,
+            created: time(found.created_date)?,
             rotates: found.rotation_enabled == Some(true),
             replicas,
             replica_of: found.primary_region.filter(|region| *region != at.region),
@@ -279,7 +282,8 @@ mod tests {
     fn nothing_is_deleted_on_account_of_a_guess() {
         let params = Params::default();
         assert!(is_refused(&plan(&state(), &params, None), "`unused_days`"));
-        for odd in ["0", "366", "-1", "soon", ""] {
+        assert!(is_refused(&plan(&state(), &params, Some("")), "`unused_days`"));
+        for odd in ["0", "366", "-1", "soon"] {
             let refused = is_refused(&plan(&state(), &params, Some(odd)), &format!("is `{odd}`"));
             assert!(refused, "{odd}");
         }

@@ -223,15 +223,17 @@ impl Run<'_> {
         // plan
         let Proposal { to, risk, mut notes } = match self.decide(&now)? {
             Plan::Change(proposal) => proposal,
+            // By AWS's defaults, which need not be what is set in this account.
+            Plan::Compliant if !self.asides.is_empty() => {
+                let why = "what the control asks for in this account is not known".to_owned();
+                return Err(Stop::stage(Stage::Refused, self.with_asides(why)));
+            }
             Plan::Compliant => return Ok(self.compliant(now, aws.calls()).await),
             Plan::Wait { until, why } => {
                 let reason = format!("waits until {}: {why}", until.strftime("%Y-%m-%d %H:%M UTC"));
                 return Err(Stop::stage(Stage::Waiting, reason));
             }
-            Plan::Refuse(why) => {
-                let why = self.asides.iter().fold(why, |why, aside| why + " (" + aside + ")");
-                return Err(Stop::stage(Stage::Refused, why));
-            }
+            Plan::Refuse(why) => return Err(Stop::stage(Stage::Refused, self.with_asides(why))),
             Plan::Exempt(why) => return Err(Stop::stage(Stage::Exempt, why)),
         };
         if matches!(self.goal, Goal::Fix) {
@@ -392,6 +394,11 @@ impl Run<'_> {
             }
         }
         Ok(Aws::new(connection, self.key.clone(), self.remediator, access).of_run(&self.id))
+    }
+
+    /// A reason, with what could not be read.
+    fn with_asides(&self, why: String) -> String {
+        self.asides.iter().fold(why, |why, aside| why + " (" + aside + ")")
     }
 
     /// Other credentials for the same run.

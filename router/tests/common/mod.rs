@@ -254,12 +254,12 @@ impl Remediator for Match {
     }
 
     fn plan(now: &Switch, ask: &Ask<'_, NoParams>) -> Plan<Switch> {
-        let Some(known) = ask.control_params.and_then(|params| params.get("level")) else {
-            return Plan::Refuse("the level is not known".to_owned());
-        };
         if now.on {
             return Plan::Compliant;
         }
+        let Some(known) = ask.control_params.and_then(|params| params.get("level")) else {
+            return Plan::Refuse("the level is not known".to_owned());
+        };
         Plan::Change(Proposal {
             to: Switch { on: true, ..now.clone() },
             risk: Risk::Cost,

@@ -139,6 +139,12 @@ async fn the_parameters_of_a_control_are_asked_for_once() {
 
     *world.ways.params.lock().unwrap() = Some(Ok(Some(level("5"))));
     assert_eq!(stage(&ask("e-5", Verb::Fix, finding()).await.0), Stage::Verified);
+    assert_eq!(stage(&ask("e-5b", Verb::Plan, finding()).await.0), Stage::Compliant);
+    // Whether nothing is to be done is not known either.
+    *world.ways.params.lock().unwrap() = Some(Err(denied()));
+    let (done, _) = ask("e-5c", Verb::Plan, finding()).await;
+    assert_eq!(stage(&done), Stage::Refused);
+    assert_eq!(reason(&done), "what the control asks for in this account is not known (AccessDenied: no)");
     // The way back is that of the record.
     let (done, asked) = ask("e-6", Verb::Undo, finding()).await;
     assert_eq!((stage(&done), asked), (Stage::Undone, 0));
