@@ -19,10 +19,45 @@ const BUCKET_KEY: &str = "BucketKeyEnabled";
 const UNCONFIGURED: &str = "<Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm>\
                             </ApplyServerSideEncryptionByDefault></Rule>";
 
-/// Services that deliver logs only where S3's own keys encrypt them:
+/// Who delivers logs only where S3's own keys encrypt them, as bucket policies name them: services, and in the Regions
+/// from before August 2022 the accounts of Elastic Load Balancing.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/troubleshooting-server-access-logging.html>,
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html>.
-const LOGGERS: [&str; 2] = ["logging.s3.amazonaws.com", "logdelivery.elasticloadbalancing.amazonaws.com"];
+const LOGGERS: [&str; 29] = [
+    "logging.s3.amazonaws.com",
+    "logdelivery.elasticloadbalancing.amazonaws.com",
+    "logdelivery.elb.amazonaws.com",
+    "009996457667",
+    "027434742980",
+    "033677994240",
+    "037604701340",
+    "048591011584",
+    "054676820928",
+    "076674570225",
+    "098369216593",
+    "114774131450",
+    "127311923021",
+    "156460612806",
+    "190560391635",
+    "383597477331",
+    "507241528517",
+    "582318560864",
+    "589379963580",
+    "600734575887",
+    "635631232127",
+    "638102146993",
+    "652711504416",
+    "718504428378",
+    "754344448648",
+    "783225319266",
+    "797873946194",
+    "897822967062",
+    "985666609251",
+];
+
+/// The service that delivers flow logs and others from an account of AWS's, which can't use the AWS managed key:
+/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/AWS-vended-logs-permissions-V2.html>.
+const VENDED: &str = "delivery.logs.amazonaws.com";
 
 /// The group of the ACL that an older access log is delivered by:
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/acl-overview.html>.
@@ -49,12 +84,18 @@ pub(crate) struct Encryption {
     /// Who delivers logs to the bucket, of those who can't where KMS encrypts. Read, never altered.
     #[serde(default)]
     loggers: Vec<String>,
+    /// Whether logs come from an account of AWS's, which can use the rule's key alone. Read, never altered.
+    #[serde(default)]
+    vended: bool,
 }
 
 impl PartialEq for Encryption {
     fn eq(&self, other: &Self) -> bool {
         let forms = |state: &Self| state.rules.iter().map(|rule| form(rule)).collect::<Vec<_>>();
-        self.keys == other.keys && self.loggers == other.loggers && forms(self) == forms(other)
+        self.keys == other.keys
+            && self.loggers == other.loggers
+            && self.vended == other.vended
+            && forms(self) == forms(other)
     }
 }
 
@@ -146,7 +187,8 @@ impl Remediator for EncryptWithKms {
                configuration says is sent back byte for byte. Objects that are there stay as they are.",
         who_notices: "Whoever uploads to the bucket or reads new objects without leave to use the key: they get 403. \
                       Other accounts can't use the AWS managed key at all. KMS bills its calls. A bucket that \
-                      server access logs or load balancer logs are delivered to is refused: they would stop. S3 \
+                      server access logs or load balancer logs are delivered to is refused: they would stop; one \
+                      that flow logs and the like are delivered to, unless the rule names a key. S3 \
                       does not look whether the key exists: with one that does not, uploads fail.",
         way_back: "Puts back the former default encryption; what stands beside it stays as it is then. Objects \
                    that were encrypted meanwhile still need the key. Refused where somebody has changed the \
@@ -193,13 +235,15 @@ impl Remediator for EncryptWithKms {
         }
         let mut loggers: Vec<String> =
             LOGGERS.into_iter().filter(|logger| policy.contains(logger)).map(str::to_owned).collect();
+        let vended = policy.contains(VENDED);
         let by_acl = |grant: &aws_sdk_s3::types::Grant| {
             grant.grantee().and_then(|grantee| grantee.uri()) == Some(LOG_DELIVERY)
         };
         if acl?.grants().iter().any(by_acl) {
             loggers.push(LOG_DELIVERY.to_owned());
         }
-        Ok(Encryption { rules, keys: aws.key().fill("arn:{partition}:kms:{region}:{account}:key"), loggers })
+        let keys = aws.key().fill("arn:{partition}:kms:{region}:{account}:key");
+        Ok(Encryption { rules, keys, loggers, vended })
     }
 
     fn plan(now: &Encryption, ask: &Ask<'_, Params>) -> Plan<Encryption> {
@@ -228,6 +272,12 @@ impl Remediator for EncryptWithKms {
             Ok(key) => key,
             Err(why) => return Plan::Refuse(why),
         };
+        if now.vended && key.is_none() {
+            return Plan::Refuse(format!(
+                "logs are delivered to the bucket by `{VENDED}`, from another account, which can't use the AWS managed \
+                 key: name a key in the rule, `kms_key`, that lets it in"
+            ));
+        }
         let id =
             key.as_ref().map(|key| format!("<KMSMasterKeyID>{key}</KMSMasterKeyID>")).unwrap_or_default();
         let elements = [
@@ -238,7 +288,7 @@ impl Remediator for EncryptWithKms {
             Ok(rule) => rule,
             Err(error) => return Plan::Refuse(format!("the default encryption can't be edited: {error}")),
         };
-        let notes = vec![
+        let mut notes = vec![
             "only new objects are encrypted with it; those that are there stay as they are".to_owned(),
             match key {
                 Some(key) => format!("whoever uploads or reads new objects needs leave to use `{key}`"),
@@ -248,6 +298,9 @@ impl Remediator for EncryptWithKms {
                 }
             },
         ];
+        if now.vended {
+            notes.push(format!("logs of `{VENDED}` stop where the key's policy does not let it in"));
+        }
         Plan::Change(Proposal {
             to: Encryption { rules: vec![rule], ..now.clone() },
             risk: Risk::Access,
@@ -312,6 +365,7 @@ mod tests {
             rules: vec![rule.to_owned()],
             keys: "arn:aws:kms:eu-west-1:123456789012:key".to_owned(),
             loggers: Vec::new(),
+            vended: false,
         }
     }
 
@@ -342,6 +396,10 @@ mod tests {
         assert!(matches!(plan(&Encryption { rules: Vec::new(), ..state("") }, None), Plan::Refuse(_)));
         let logs = Encryption { loggers: vec!["logging.s3.amazonaws.com".to_owned()], ..state(PLAIN) };
         assert!(matches!(plan(&logs, None), Plan::Refuse(why) if why.contains("would stop")));
+        let flows = Encryption { vended: true, ..state(PLAIN) };
+        assert!(matches!(plan(&flows, None), Plan::Refuse(why) if why.contains("`kms_key`")));
+        assert!(matches!(plan(&flows, Some("alias/logs")), Plan::Change(change)
+            if change.notes.iter().any(|note| note.contains("the key's policy"))));
     }
 
     #[test]

@@ -38,9 +38,18 @@ pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
         Case::new(
             "of logs, by its policy",
             "S3.17",
-            |at| Box::pin(logged(at)),
+            |at| Box::pin(logged(at, json!({ "Service": "logging.s3.amazonaws.com" }))),
             Refused("`logging.s3.amazonaws.com`"),
         ),
+        Case::new(
+            "of logs, by the policy of a load balancer's account",
+            "S3.17",
+            |at| Box::pin(logged(at, json!({ "AWS": "arn:aws:iam::156460612806:root" }))),
+            Refused("`156460612806`"),
+        ),
+        Case::new("of flow logs", "S3.17", |at| Box::pin(logged(at, flow_logs())), Refused("`kms_key`")),
+        Case::new("of flow logs, and a key", "S3.17", |at| Box::pin(logged(at, flow_logs())), Fixed)
+            .params("{kms_key: alias/logs}"),
     ],
     look: |at, arn| Box::pin(look(at, arn)),
     ministack: OnMinistack::Whole(&[]),
@@ -70,13 +79,17 @@ async fn logged_by_acl(at: &Place) -> Result<String, Error> {
     Ok(arn)
 }
 
-async fn logged(at: &Place) -> Result<String, Error> {
+fn flow_logs() -> Value {
+    json!({ "Service": "delivery.logs.amazonaws.com" })
+}
+
+async fn logged(at: &Place, principal: Value) -> Result<String, Error> {
     let arn = bucket(at).await?;
     let policy = json!({
         "Version": "2012-10-17",
         "Statement": [{
             "Effect": "Allow",
-            "Principal": { "Service": "logging.s3.amazonaws.com" },
+            "Principal": principal,
             "Action": "s3:PutObject",
             "Resource": format!("{arn}/*"),
         }],
