@@ -133,10 +133,29 @@ impl PartialEq for Lifecycle {
 }
 
 impl Lifecycle {
+    /// The form that a rule has to have beside those there are.
+    fn form(&self) -> Form {
+        let is_old = |rule: &String| {
+            Document::parse(rule).is_ok_and(|tree| {
+                let rule = tree.root_element();
+                raw::child(rule, "Prefix").is_some() && raw::child(rule, "Filter").is_none()
+            })
+        };
+        if self.rules.iter().any(is_old) { Form::Prefix } else { Form::Filter }
+    }
+
     /// The rule of this id.
     fn rule(&self, id: &str) -> Option<&str> {
         self.rules.iter().map(String::as_str).find(|rule| Rule::read(rule).id == id)
     }
+}
+
+/// How rules say which objects they are for. S3 takes no configuration in which one has a `Filter` and another the
+/// `Prefix` of before there were filters: "Filter element can only be used in Lifecycle V2".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Filter,
+    Prefix,
 }
 
 /// An element in normal form; as it stands where it can't be read.
@@ -307,10 +326,13 @@ impl Params {
         if *self == bare { ABORTING } else { MORE }
     }
 
-    /// The rule as S3 takes it. Nothing in it comes from outside but numbers.
-    fn rule(&self) -> String {
-        let mut xml =
-            format!("<Rule><ID>{}</ID><Filter><Prefix></Prefix></Filter><Status>Enabled</Status>", self.id());
+    /// The rule as S3 takes it, in the form of those it stands beside. Nothing in it comes from outside but numbers.
+    fn rule(&self, form: Form) -> String {
+        let every = match form {
+            Form::Filter => "<Filter><Prefix></Prefix></Filter>",
+            Form::Prefix => "<Prefix></Prefix>",
+        };
+        let mut xml = format!("<Rule><ID>{}</ID>{every}<Status>Enabled</Status>", self.id());
         for step in &self.transitions {
             let _ = write!(
                 xml,
@@ -469,7 +491,15 @@ impl Remediator for AddLifecycleRule {
         if let Some(why) = ask.params.fault() {
             return Plan::Refuse(why);
         }
-        let rule = ask.params.rule();
+        let form = now.form();
+        if form == Form::Prefix && ask.params.newer_noncurrent_versions.is_some() {
+            return Plan::Refuse(
+                "the bucket has a rule with a `Prefix` outside of a `Filter`, beside which S3 takes no \
+                 `newer_noncurrent_versions`: write that rule with a `Filter`"
+                    .to_owned(),
+            );
+        }
+        let rule = ask.params.rule(form);
         if let Some(why) = demands.missing_in(&Rule::read(&rule)) {
             return Plan::Refuse(why);
         }
@@ -601,15 +631,20 @@ mod tests {
             let plan = |now: &Lifecycle| AddLifecycleRule::plan(now, &ask(control, &default));
             assert_eq!(plan(&state(&[LOGS])), Plan::Compliant);
             assert_eq!(plan(&state(&[OFF, LOGS])), Plan::Compliant);
-            for rules in [&[][..], &[OFF][..]] {
+            // S3 takes rules of one form alone.
+            for (rules, every) in
+                [(&[][..], "<Filter><Prefix></Prefix></Filter>"), (&[OFF][..], "<Prefix></Prefix>")]
+            {
                 let change = change(plan(&state(rules)));
                 assert_eq!(change.risk, Risk::Cost);
                 assert_eq!(change.to.rules[..rules.len()], *rules, "what was there stays first, as it was");
                 assert_eq!(
                     change.to.rules[rules.len()..],
-                    ["<Rule><ID>redress-abort-incomplete-uploads</ID><Filter><Prefix></Prefix></Filter>\
-                      <Status>Enabled</Status><AbortIncompleteMultipartUpload><DaysAfterInitiation>7\
-                      </DaysAfterInitiation></AbortIncompleteMultipartUpload></Rule>"]
+                    [format!(
+                        "<Rule><ID>redress-abort-incomplete-uploads</ID>{every}<Status>Enabled</Status>\
+                         <AbortIncompleteMultipartUpload><DaysAfterInitiation>7</DaysAfterInitiation>\
+                         </AbortIncompleteMultipartUpload></Rule>"
+                    )]
                 );
                 assert_eq!(plan(&change.to), Plan::Compliant);
             }
@@ -705,7 +740,7 @@ mod tests {
             "newer_noncurrent_versions": 5,
         }));
         assert_eq!(
-            full.rule(),
+            full.rule(Form::Filter),
             "<Rule><ID>redress-lifecycle</ID><Filter><Prefix></Prefix></Filter><Status>Enabled</Status>\
              <Transition><Days>0</Days><StorageClass>GLACIER_IR</StorageClass></Transition>\
              <Expiration><Days>365</Days></Expiration>\
@@ -739,6 +774,8 @@ mod tests {
             let why = refusal(plan(&state(&[]), &params(json), &[]));
             assert!(why.contains(name), "{why}");
         }
+        let kept = params(json!({ "newer_noncurrent_versions": 1, "noncurrent_expiration_days": 1 }));
+        assert!(refusal(plan(&state(&[OFF]), &kept, &[])).contains("outside of a `Filter`"));
         for json in [
             json!({ "abort_incomplete_multipart_days": 0 }),
             json!({ "expiration_days": 0 }),
@@ -753,11 +790,11 @@ mod tests {
     fn a_full_configuration_and_a_rule_of_our_name_are_refused() {
         let full = Lifecycle { rules: vec![OFF.to_owned(); MOST_RULES], ..state(&[]) };
         assert!(refusal(plan(&full, &Params::default(), &[])).contains("1,000"));
-        let disabled = Params::default().rule().replace("Enabled", "Disabled");
+        let disabled = Params::default().rule(Form::Filter).replace("Enabled", "Disabled");
         assert!(refusal(plan(&state(&[&disabled]), &Params::default(), &[])).contains(ABORTING));
         // One that only aborts does not stand in the way of one that does more.
         let wanted: &[(&str, &[&str])] = &[("targetExpirationDays", &["90"])];
-        let now = state(&[&Params::default().rule()]);
+        let now = state(&[&Params::default().rule(Form::Filter)]);
         let more = params(serde_json::json!({ "expiration_days": 90 }));
         let to = change(plan(&now, &more, wanted)).to;
         let change = Change { from: now.clone(), to };
@@ -788,7 +825,7 @@ mod tests {
 
     #[test]
     fn undo_removes_our_rule_and_nothing_else() {
-        let ours = Params::default().rule();
+        let ours = Params::default().rule(Form::Filter);
         let change = Change { from: state(&[OFF]), to: state(&[OFF, &ours]) };
         let undo = |now: &Lifecycle| AddLifecycleRule::undo(&change, now);
         assert_eq!(undo(&change.from), Undo::Nothing);
@@ -849,11 +886,12 @@ mod tests {
     #[tokio::test]
     async fn what_the_sdk_does_not_know_goes_back_as_it_came() {
         let wire = Wire::default();
+        let off = OFF.replace("<Prefix/>", "<Filter><Prefix/></Filter>");
         let later =
             "<Rule><ID>a&amp;b</ID><Filter/><Status>Disabled</Status><Later><New>1</New></Later></Rule>";
         let document = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<LifecycleConfiguration \
-             xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{OFF}{later}</LifecycleConfiguration>"
+             xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{off}{later}</LifecycleConfiguration>"
         );
         let size = ("x-amz-transition-default-minimum-object-size", "of_a_later_day".to_owned());
         wire.answer("GET /?versioning", (200, Vec::new(), VERSIONED.to_owned()));
@@ -862,7 +900,7 @@ mod tests {
         let unit: &dyn crate::Erased = &AddLifecycleRule;
         let aws = wire.aws(unit, Access::Apply);
         let from = unit.observe(&aws).await.unwrap();
-        assert_eq!(from["rules"], serde_json::json!([OFF, later]));
+        assert_eq!(from["rules"], serde_json::json!([off, later]));
         assert_eq!(from["versioned"], true);
         let now: Lifecycle = serde_json::from_value(from.clone()).unwrap();
         let to = change(plan(&now, &Params::default(), &[])).to;
@@ -871,11 +909,11 @@ mod tests {
 
         let sent = wire.sent();
         let put = sent.iter().find(|sent| sent.method == "PUT").unwrap();
-        let ours = Params::default().rule();
+        let ours = Params::default().rule(Form::Filter);
         assert_eq!(
             put.body,
             format!(
-                "<LifecycleConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{OFF}{later}{ours}\
+                "<LifecycleConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{off}{later}{ours}\
                  </LifecycleConfiguration>"
             )
         );

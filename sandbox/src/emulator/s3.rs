@@ -410,12 +410,14 @@ fn lifecycle(document: &str) -> Result<String, Refusal> {
     let mut parts = document.split("<Rule>");
     let mut whole = parts.next().unwrap_or_default().to_owned();
     let mut ids = BTreeSet::new();
+    let mut filtered = BTreeSet::new();
     for part in parts {
         let (rule, rest) = part.split_once("</Rule>").ok_or_else(malformed)?;
         let has = |name: &str| rule.contains(&format!("<{name}>")) || rule.contains(&format!("<{name}/>"));
         if !has("Status") || !(has("Filter") || has("Prefix")) {
             return Err(malformed());
         }
+        filtered.insert(has("Filter"));
         let actions = [
             "Expiration",
             "Transition",
@@ -437,6 +439,10 @@ fn lifecycle(document: &str) -> Result<String, Refusal> {
         }
         let given = given.replace("><", &format!(">{id}<"));
         whole.extend(["<Rule>", &given, rule, "</Rule>", rest]);
+    }
+    if filtered.len() > 1 {
+        let message = "Filter element can only be used in Lifecycle V2.";
+        return Err(Refusal::new(400, "InvalidRequest", message));
     }
     if ids.is_empty() { Err(malformed()) } else { Ok(whole) }
 }

@@ -1,6 +1,6 @@
 use aws_sdk_s3::types::{
     AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, ExpirationStatus, LifecycleExpiration,
-    LifecycleRule, LifecycleRuleFilter,
+    LifecycleRule, LifecycleRuleFilter, builders::LifecycleRuleBuilder,
 };
 use serde_json::{Value, json};
 
@@ -19,6 +19,7 @@ pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
         Case::new("without any rule", "S3.13", |at| Box::pin(bucket(at)), Fixed),
         Case::new("of versions without any rule", "S3.10", |at| Box::pin(versioned(at, "Enabled")), Fixed),
         Case::new("of a disabled rule", "S3.13", |at| Box::pin(with(at, "old", "Disabled")), Fixed),
+        Case::new("of a disabled rule of old", "S3.13", |at| Box::pin(of_old(at)), Fixed),
         Case::new("to expire objects of", "S3.13", |at| Box::pin(with(at, "old", "Disabled")), Fixed)
             .params("{expiration_days: 400, transitions: [{days: 90, storage_class: GLACIER_IR}]}"),
         Case::new("of an enabled rule", "S3.13", |at| Box::pin(with(at, "theirs", "Enabled")), Compliant),
@@ -35,11 +36,21 @@ pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
 };
 
 async fn with(at: &Place, id: &str, status: &str) -> Result<String, Error> {
+    let filter = LifecycleRuleFilter::builder().prefix("tmp/").build();
+    with_rule(at, LifecycleRule::builder().id(id).status(ExpirationStatus::from(status)).filter(filter)).await
+}
+
+/// From before there were filters.
+async fn of_old(at: &Place) -> Result<String, Error> {
+    let rule = LifecycleRule::builder().id("old").status(ExpirationStatus::Disabled);
+    #[expect(deprecated, reason = "such rules are still there")]
+    let rule = rule.prefix("tmp/");
+    with_rule(at, rule).await
+}
+
+async fn with_rule(at: &Place, rule: LifecycleRuleBuilder) -> Result<String, Error> {
     let arn = bucket(at).await?;
-    let rule = LifecycleRule::builder()
-        .id(id)
-        .status(ExpirationStatus::from(status))
-        .filter(LifecycleRuleFilter::builder().prefix("tmp/").build())
+    let rule = rule
         .expiration(LifecycleExpiration::builder().days(30).build())
         .abort_incomplete_multipart_upload(
             AbortIncompleteMultipartUpload::builder().days_after_initiation(3).build(),
