@@ -234,13 +234,11 @@ impl Ports {
     /// What the control does not want open to the world; the error says why that is not known.
     fn forbidden_by(ask: &Ask<'_, Params>) -> Result<Self, String> {
         match ask.control {
-            // Both Config rules speak of TCP alone:
+            // The Config rules of these speak of TCP alone:
             // https://docs.aws.amazon.com/config/latest/developerguide/restricted-common-ports.html
             "EC2.13" => Ok(Self { tcp: Set::single(&[22]), udp: Set::default() }),
             "EC2.14" => Ok(Self { tcp: Set::single(&[3389]), udp: Set::default() }),
-            // The control names ports and no protocol; AWS's own remediation of it takes both:
-            // https://github.com/aws-solutions/automated-security-response-on-aws
-            "EC2.19" => Ok(Self { tcp: Set::single(&HIGH_RISK), udp: Set::single(&HIGH_RISK) }),
+            "EC2.19" => Ok(Self { tcp: Set::single(&HIGH_RISK), udp: Set::default() }),
             // Of all protocols, by AWS's own word; what differs is the address family:
             // https://docs.aws.amazon.com/config/latest/developerguide/vpc-sg-port-restriction-check.html
             "EC2.53" | "EC2.54" => Ok(Self::administration()),
@@ -376,7 +374,7 @@ mod tests {
             (rule("tcp", (0, 65_535), V4), [true, true, true, true, true, false]),
             (rule("-1", None, V4), [true, true, true, true, true, false]),
             (rule("-1", None, V6), [true, true, true, true, false, true]),
-            (rule("udp", (22, 22), V4), [false, false, true, true, true, false]),
+            (rule("udp", (22, 22), V4), [false, false, true, false, true, false]),
             (rule("udp", (53, 53), V4), [false, false, true, false, false, false]),
             (rule("udp", (443, 443), V4), [false, false, true, false, false, false]),
             (rule("tcp", (443, 443), V4), [false, false, false, false, false, false]),

@@ -149,7 +149,7 @@ impl Given {
             ("EC2.18", "udp") => !self.authorized.1.contains(&port),
             // FTP, SSH, Telnet, SMTP, POP3, RPC, IMAP, CIFS, MSSQL, Go/Node/Ruby, MySQL, RDP, ahsp, Flask,
             // PostgreSQL, fcp-addr-srvr1, OpenSearch, proxy, legacy HTTP, alternative HTTP.
-            ("EC2.19", "tcp" | "udp") => matches!(
+            ("EC2.19", "tcp") => matches!(
                 port,
                 20 | 21
                     | 22
