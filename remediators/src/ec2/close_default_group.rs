@@ -81,9 +81,16 @@ impl Remediator for CloseDefaultGroup {
         // The account's own interfaces are all there can be: a default group
         // [is never shared](https://docs.aws.amazon.com/vpc/latest/userguide/security-group-sharing.html).
         let filter = Filter::builder().name("group-id").values(&at.id).build();
-        let interfaces = aws.ec2().describe_network_interfaces().filters(filter).max_results(5).send();
-        let used =
-            async { Ok(interfaces.await?.network_interfaces().iter().any(|one| may_be_in(one, &at.id))) };
+        let mut pages = aws.ec2().describe_network_interfaces().filters(filter).into_paginator().send();
+        // A page may be empty, and not the last.
+        let used = async {
+            while let Some(page) = pages.try_next().await? {
+                if page.network_interfaces().iter().any(|one| may_be_in(one, &at.id)) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
         let (group, rules, in_use) = tokio::try_join!(at.read(aws), at.both(aws), used)?;
         let (ingress, egress) = rules;
         Ok(Rules { ingress, egress, is_default: group.group_name() == Some("default"), in_use })
