@@ -105,7 +105,7 @@ pub(crate) mod test {
     use aws_smithy_types::body::SdkBody;
 
     use super::*;
-    use crate::{Access, Aws, Connection, Erased, Key};
+    use crate::{Access, Aws, Connection, Erased, Key, Pace};
 
     /// A request as it would have left the process.
     #[derive(Clone, Debug)]
@@ -130,6 +130,7 @@ pub(crate) mod test {
     pub(crate) struct Wire {
         answers: Arc<Mutex<Vec<(&'static str, Canned)>>>,
         sent: Arc<Mutex<Vec<Sent>>>,
+        pace: Option<Arc<dyn Pace>>,
     }
 
     impl Wire {
@@ -137,6 +138,11 @@ pub(crate) mod test {
         /// ones take precedence.
         pub(crate) fn answer(&self, to: &'static str, with: Canned) {
             self.answers.lock().unwrap().insert(0, (to, with));
+        }
+
+        /// The same, at this pace.
+        pub(crate) fn paced(&self, pace: Arc<dyn Pace>) -> Self {
+            Self { pace: Some(pace), ..self.clone() }
         }
 
         pub(crate) fn sent(&self) -> Vec<Sent> {
@@ -159,7 +165,8 @@ pub(crate) mod test {
                 .http_client(http_client_fn(move |_, _| SharedHttpConnector::new(connector.clone())))
                 .build();
             let key: Key = "aws/123456789012/eu-west-1/AwsS3Bucket/logs".parse().unwrap();
-            Aws::new(Connection::new(config), key, remediator, access)
+            let connection = Connection { pace: self.pace.clone(), ..Connection::new(config) };
+            Aws::new(connection, key, remediator, access)
         }
     }
 

@@ -6,7 +6,19 @@ use super::{
     settings::{self, Settings},
     user::{in_its_region, is_pool},
 };
-use crate::{Action, Aws, Error, ErrorKind, Facts, Key, KindInfo, Misplaced, Resource, Result, action::On};
+use crate::{
+    Action, Aws, Error, ErrorKind, Facts, Implied, Key, KindInfo, Misplaced, Resource, Result, action::On,
+};
+
+/// What an update takes that sends a pool's role for text messages back.
+pub(super) const PASSES_ROLE: Implied = Implied {
+    action: Action::new(
+        "iam:PassRole",
+        On::Passed("arn:{partition}:iam::{account}:role/*", "cognito-idp.amazonaws.com"),
+    ),
+    why: "a pool that sends text messages does so with a role, which goes back with its other settings: \
+          https://docs.aws.amazon.com/cognito/latest/developerguide/cognito-user-pool-sms-settings.html",
+};
 
 /// A user pool.
 #[derive(Debug)]
@@ -48,7 +60,11 @@ impl Pool {
     /// # Errors
     /// [`ErrorKind::NotFound`] where it does not exist.
     pub(super) async fn settings(&self, aws: &Aws) -> Result<Settings> {
-        let found = aws.tried(|| settings::describe(aws.cognito(), &self.id)).await?;
+        aws.tried(|| self.read(aws)).await
+    }
+
+    async fn read(&self, aws: &Aws) -> Result<Settings> {
+        let found = settings::describe(aws.cognito(), &self.id).await?;
         if found.get("Arn").and_then(Value::as_str) != Some(&self.arn) {
             return Err(Error::new(ErrorKind::Rejected, "the pool is not the finding's account's"));
         }
@@ -59,12 +75,17 @@ impl Pool {
     ///
     /// # Errors
     /// [`ErrorKind::Rejected`] where an update might reset one of them.
-    pub(super) async fn change(&self, aws: &Aws, edit: impl FnOnce(&mut Settings)) -> Result<()> {
-        let found = self.settings(aws).await?;
-        let mut settings =
-            settings::carried(&found).map_err(|what| Error::new(ErrorKind::Rejected, refusal(&what)))?;
-        edit(&mut settings);
-        aws.tried(|| settings::update(aws.cognito(), &self.id, &settings)).await
+    pub(super) async fn change(&self, aws: &Aws, edit: impl Fn(&mut Settings)) -> Result<()> {
+        // Read anew for each attempt: what made one fail may be somebody else's update, which the settings of before
+        // would take back.
+        let attempt = || async {
+            let found = self.read(aws).await?;
+            let mut settings =
+                settings::carried(&found).map_err(|what| Error::new(ErrorKind::Rejected, refusal(&what)))?;
+            edit(&mut settings);
+            settings::update(aws.cognito(), &self.id, &settings).await
+        };
+        aws.tried(attempt).await
     }
 }
 
@@ -81,8 +102,53 @@ pub(super) fn refusal(what: &str) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use std::sync::Arc;
+
     use super::*;
-    use crate::Sighting;
+    use crate::{Access, BoxFuture, Pace, Quota, Sighting, raw::test::Wire};
+
+    const DESCRIBE: &str = r#"POST / {"UserPoolId":"eu-west-1_AbC123"}"#;
+
+    fn described(wire: &Wire, rest: &str) {
+        let arn = "arn:aws:cognito-idp:eu-west-1:123456789012:userpool/eu-west-1_AbC123";
+        let pool = format!(r#"{{"UserPool":{{"Id":"eu-west-1_AbC123","Arn":"{arn}","Name":"shop"{rest}}}}}"#);
+        wire.answer(DESCRIBE, (200, Vec::new(), pool));
+    }
+
+    /// Before the next attempt, somebody sets something else.
+    #[derive(Debug)]
+    struct Meanwhile(Wire);
+
+    impl Pace for Meanwhile {
+        fn turn<'a>(&'a self, _: &'static Quota, _: &'a Key) -> BoxFuture<'a, Result<()>> {
+            Box::pin(async { Ok(()) })
+        }
+
+        fn pause(&self, _: u32) -> BoxFuture<'_, ()> {
+            self.0.answer("POST / {", (200, Vec::new(), "{}".to_owned()));
+            described(&self.0, r#","LambdaConfig":{"PreSignUp":"theirs"}"#);
+            Box::pin(async {})
+        }
+    }
+
+    #[tokio::test]
+    async fn an_update_that_failed_is_not_sent_again_as_it_was() {
+        let wire = Wire::default();
+        let busy = r#"{"__type":"ConcurrentModificationException"}"#;
+        wire.answer("POST / {", (400, Vec::new(), busy.to_owned()));
+        described(&wire, "");
+        let paced = wire.paced(Arc::new(Meanwhile(wire.clone())));
+        let aws = paced.aws(crate::find("cognito.protect_pool").unwrap(), Access::Apply);
+        let arn = "arn:aws:cognito-idp:eu-west-1:123456789012:userpool/eu-west-1_AbC123";
+        let pool = Pool { id: "eu-west-1_AbC123".to_owned(), arn: arn.to_owned() };
+        pool.change(&aws, |settings| drop(settings.insert("DeletionProtection".to_owned(), "ACTIVE".into())))
+            .await
+            .unwrap();
+        let bodies: Vec<String> = wire.sent().into_iter().map(|sent| sent.body).collect();
+        let updates: Vec<&String> = bodies.iter().filter(|body| body.contains("PoolName")).collect();
+        assert_eq!(updates.len(), 2, "{bodies:?}");
+        assert!(!updates[0].contains("theirs") && updates[1].contains("theirs"), "{bodies:?}");
+    }
 
     fn located(id: &str, id_alt: Option<&str>, region: &str) -> Result<Key, Misplaced> {
         let account = "123456789012";

@@ -29,7 +29,7 @@ impl Remediator for ProtectPool {
         reads: &[],
         writes: &[Action::new("cognito-idp:UpdateUserPool", On::Resource)],
         undo: &[],
-        implied: &[],
+        implied: &[pool::PASSES_ROLE],
     };
     type Resource = Pool;
     type Params = NoParams;

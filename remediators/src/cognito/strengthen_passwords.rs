@@ -84,7 +84,7 @@ impl Remediator for StrengthenPasswords {
         reads: &[],
         writes: &[Action::new("cognito-idp:UpdateUserPool", On::Resource)],
         undo: &[],
-        implied: &[],
+        implied: &[pool::PASSES_ROLE],
     };
     type Resource = Pool;
     type Params = Params;
