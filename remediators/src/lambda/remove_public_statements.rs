@@ -48,7 +48,9 @@ const URL_KEYS: [&str; 2] = ["lambda:functionurlauthtype", "lambda:invokedviafun
 /// Why a statement is one that the control takes for public; `None` where it is none.
 fn public(statement: &Value, params: Params) -> Result<Option<&'static str>, String> {
     let is_s3 = statement.pointer("/Principal/Service").is_some_and(|service| service == S3);
-    let keys = condition(statement).unwrap_or_default();
+    let Some(keys) = condition(statement) else {
+        return Err("has a condition that can't be read: correct it by hand".to_owned());
+    };
     let has = |key: &str| keys.iter().any(|(own, _)| own.eq_ignore_ascii_case(key));
     let of_account = keys.iter().any(|(key, fixes)| *fixes && key.eq_ignore_ascii_case("aws:SourceAccount"));
     match reach(statement) {
@@ -290,6 +292,7 @@ impl Remediator for RemovePublicStatements {
             return Undo::Refuse(format!("the function's policy can't be read: {why}"));
         }
         let removed = beyond(&change.from.statements, &change.to.statements);
+        let are_back = removed.iter().any(|one| now.statements.contains(one));
         let (mut statements, mut notes) = (now.statements.clone(), Vec::new());
         for (index, statement) in removed.into_iter().filter(|one| !now.statements.contains(one)).enumerate()
         {
@@ -306,7 +309,8 @@ impl Remediator for RemovePublicStatements {
         if statements.len() > now.statements.len() {
             statements.sort_by_cached_key(Value::to_string);
             Undo::To { to: Access { statements, ..now.clone() }, notes }
-        } else if notes.is_empty() {
+        } else if notes.is_empty() || are_back {
+            // What Lambda can't say stays away: the plan has said so.
             Undo::Nothing
         } else {
             Undo::Refuse(notes.join("; "))
@@ -409,7 +413,9 @@ mod tests {
         let change = Change { from: now, to: change.to };
         let Undo::To { to, notes } = RemovePublicStatements::undo(&change, &change.to) else { panic!() };
         assert_eq!((to, notes.len()), (state(std::slice::from_ref(&all)), 1));
-        assert!(matches!(RemovePublicStatements::undo(&change, &state(&[all])), Undo::Refuse(_)));
+        assert_eq!(RemovePublicStatements::undo(&change, &state(&[all])), Undo::Nothing);
+        let alone = Change { from: state(&[odd]), to: state(&[]) };
+        assert!(matches!(RemovePublicStatements::undo(&alone, &alone.to), Undo::Refuse(_)));
     }
 
     #[test]
