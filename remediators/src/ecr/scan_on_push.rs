@@ -17,6 +17,10 @@ pub(crate) struct Scanning {
     /// How often the registry's rules have the repository scanned; `None` where none matches it. Read, never altered.
     #[serde(default)]
     by_registry: Option<String>,
+    /// Whether the registry's rules for basic scanning leave the repository out, and have it scanned by hand alone.
+    /// Read, never altered.
+    #[serde(default)]
+    left_out: bool,
 }
 
 impl Remediator for ScanOnPush {
@@ -28,7 +32,8 @@ impl Remediator for ScanOnPush {
         what: "Turns on the repository's own setting to scan each image for known vulnerabilities when it is pushed: \
                basic scanning, at no charge. Images that are there already are not scanned by that.",
         who_notices: "Nobody: pushes and pulls go on as before, and findings appear beside the images. Where the \
-                      registry uses enhanced scanning, whose rules alone count, it is refused.",
+                      registry uses enhanced scanning, whose rules alone count, or has rules for basic scanning that leave \
+                      the repository out, it is refused.",
         way_back: "Turns the setting off again. Findings that were made meanwhile stay.",
         reads: &[
             Action::new("ecr:BatchGetRepositoryScanningConfiguration", On::Resource),
@@ -55,13 +60,17 @@ impl Remediator for ScanOnPush {
             ));
         };
         let by_rule = !own.applied_scan_filters().is_empty();
+        let registry = registry.scanning_configuration;
+        let has_rules = registry.as_ref().is_some_and(|config| !config.rules().is_empty());
+        let enhanced = registry.is_some_and(|config| config.scan_type == Some(ScanType::Enhanced));
+        let scans =
+            matches!(own.scan_frequency(), Some(ScanFrequency::ScanOnPush | ScanFrequency::ContinuousScan));
         let frequency = own.scan_frequency().map(|often| often.as_str().to_owned());
         Ok(Scanning {
             on_push: described.image_scanning_configuration.is_some_and(|own| own.scan_on_push),
-            enhanced: registry
-                .scanning_configuration
-                .is_some_and(|config| config.scan_type == Some(ScanType::Enhanced)),
+            enhanced,
             by_registry: frequency.filter(|_| by_rule),
+            left_out: has_rules && !by_rule && !scans,
         })
     }
 
@@ -77,6 +86,14 @@ impl Remediator for ScanOnPush {
             return Plan::Refuse(
                 "the registry uses enhanced scanning, which heeds the registry's rules alone: add a scanning rule \
                  there that matches the repository"
+                    .to_owned(),
+            );
+        }
+        // https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-scanning-filters.html
+        if now.left_out {
+            return Plan::Refuse(
+                "the registry has rules for scanning, and none matches the repository, which is then scanned by hand \
+                 alone: add one there that does"
                     .to_owned(),
             );
         }
@@ -116,7 +133,7 @@ mod tests {
     use crate::remediator::test::ask;
 
     fn state(on_push: bool, enhanced: bool, by_registry: Option<&str>) -> Scanning {
-        Scanning { on_push, enhanced, by_registry: by_registry.map(str::to_owned) }
+        Scanning { on_push, enhanced, by_registry: by_registry.map(str::to_owned), left_out: false }
     }
 
     fn plan(now: &Scanning) -> Plan<Scanning> {
@@ -136,6 +153,14 @@ mod tests {
             let Plan::Change(change) = plan(&now) else { panic!("{now:?}") };
             assert_eq!(change.to, Scanning { on_push: true, ..now });
             assert_eq!(plan(&change.to), Plan::Compliant);
+        }
+    }
+
+    #[test]
+    fn rules_of_the_registry_that_match_others_keep_it_from_being_scanned() {
+        for on_push in [false, true] {
+            let now = Scanning { left_out: true, ..state(on_push, false, None) };
+            assert!(matches!(plan(&now), Plan::Refuse(why) if why.contains("none matches")), "{now:?}");
         }
     }
 

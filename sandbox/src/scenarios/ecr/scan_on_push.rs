@@ -29,6 +29,12 @@ pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
             Compliant,
         ),
         Case::new(
+            "that the registry leaves out",
+            "ECR.1",
+            |at| Box::pin(registry(at, ScanType::Basic, "other")),
+            Refused("none matches the repository"),
+        ),
+        Case::new(
             "that enhanced scanning leaves out",
             "ECR.1",
             |at| Box::pin(registry(at, ScanType::Enhanced, "other")),
