@@ -22,6 +22,10 @@ pub(crate) enum Status {
     Enabled,
 }
 
+const MALWARE_PROTECTION: On = On::Arn(
+    "arn:{partition}:iam::{account}:role/aws-service-role/malware-protection.guardduty.amazonaws.com/AWSServiceRoleForAmazonGuardDutyMalwareProtection",
+);
+
 impl Remediator for TurnOnDetector {
     const SPEC: Spec = Spec {
         name: "guardduty.turn_on_detector",
@@ -45,16 +49,28 @@ impl Remediator for TurnOnDetector {
             Action::new("guardduty:UpdateDetector", DETECTOR),
         ],
         undo: &[],
-        implied: &[Implied {
-            action: Action::new(
-                "iam:CreateServiceLinkedRole",
-                On::Arn(
-                    "arn:{partition}:iam::{account}:role/aws-service-role/guardduty.amazonaws.com/AWSServiceRoleForAmazonGuardDuty",
+        implied: &[
+            Implied {
+                action: Action::new(
+                    "iam:CreateServiceLinkedRole",
+                    On::Arn(
+                        "arn:{partition}:iam::{account}:role/aws-service-role/guardduty.amazonaws.com/AWSServiceRoleForAmazonGuardDuty",
+                    ),
                 ),
-            ),
-            why: "GuardDuty makes its service-linked role with the first detector of an account: \
-                  https://docs.aws.amazon.com/guardduty/latest/ug/slr-permissions.html",
-        }],
+                why: "GuardDuty makes its service-linked role with the first detector of an account: \
+                      https://docs.aws.amazon.com/guardduty/latest/ug/slr-permissions.html",
+            },
+            Implied {
+                action: Action::new("iam:CreateServiceLinkedRole", MALWARE_PROTECTION),
+                why: "a new detector has Malware Protection on, which makes a service-linked role of its own: \
+                      https://docs.aws.amazon.com/guardduty/latest/ug/slr-permissions-malware-protection.html",
+            },
+            Implied {
+                action: Action::new("iam:GetRole", MALWARE_PROTECTION),
+                why: "GuardDuty looks with the caller's permissions whether that role is there: \
+                      https://docs.aws.amazon.com/guardduty/latest/ug/security-iam-awsmanpol.html",
+            },
+        ],
     };
     type Resource = RegionOfAccount;
     type Params = NoParams;
