@@ -15,6 +15,12 @@ pub(crate) struct Upgrades {
     /// The replication group that the cluster is a member of. Read, never altered.
     #[serde(default)]
     group: Option<String>,
+    /// The member of the group that stands for it, where that is another one. Read, never altered.
+    #[serde(default)]
+    deputy: Option<String>,
+    /// The Global Datastore that the group is a member of. Read, never altered.
+    #[serde(default)]
+    global: Option<String>,
     /// Such as `redis` or `memcached`. Read, never altered.
     #[serde(default)]
     engine: String,
@@ -36,7 +42,9 @@ impl Remediator for UpgradeMinorVersions {
         controls: &["ElastiCache.2"],
         risk: Risk::Downtime,
         what: "Turns on automatic minor version upgrades. The setting of a cluster in a replication group is the \
-               group's, and holds for all of its members. Nothing is upgraded by the change itself: from now on \
+               group's, and holds for all of its members: only the finding of the first of them, by name, is acted \
+               on, so that one resource has its exemption, its hold and its history. A group in a Global Datastore \
+               is refused. Nothing is upgraded by the change itself: from now on \
                ElastiCache does it in the maintenance window, when there is a new minor version.",
         who_notices: "Clients, in a maintenance window to come: an upgrade fails over or restarts nodes, and a \
                       cluster of one node without a replica loses what it holds. Whoever keeps to one version on \
@@ -61,6 +69,7 @@ impl Remediator for UpgradeMinorVersions {
         let mut status = unfit(found.cache_cluster_status().ok_or_else(|| Error::unsaid("its status"))?)?;
         let mut pending = found.pending_modified_values.is_some_and(waits);
         let group = found.replication_group_id.filter(|name| !name.is_empty());
+        let (mut deputy, mut global) = (None, None);
         if let Some(name) = &group {
             let groups =
                 aws.elasticache().describe_replication_groups().replication_group_id(name).send().await?;
@@ -73,10 +82,17 @@ impl Remediator for UpgradeMinorVersions {
             let of_group = unfit(named.status().ok_or_else(|| Error::unsaid("the group's status"))?)?;
             status = status.or(of_group);
             pending |= named.pending_modified_values.is_some_and(waits_in_group);
+            let members = named.member_clusters.unwrap_or_default();
+            let first = members.into_iter().min().ok_or_else(|| Error::unsaid("the group's members"))?;
+            deputy = Some(first).filter(|first| *first != at.name);
+            let datastore = named.global_replication_group_info;
+            global = datastore.and_then(|info| info.global_replication_group_id).filter(|id| !id.is_empty());
         }
         Ok(Upgrades {
             on: found.auto_minor_version_upgrade.ok_or_else(|| Error::unsaid("whether upgrades are on"))?,
             group,
+            deputy,
+            global,
             engine: found.engine.unwrap_or_default(),
             version: found.engine_version.unwrap_or_default(),
             pending,
@@ -87,6 +103,13 @@ impl Remediator for UpgradeMinorVersions {
     fn plan(now: &Upgrades, _: &Ask<'_, NoParams>) -> Plan<Upgrades> {
         if now.on {
             return Plan::Compliant;
+        }
+        if let (Some(group), Some(deputy)) = (&now.group, &now.deputy) {
+            return Plan::Refuse(format!(
+                "the setting is replication group `{}`'s, for which the finding of its member `{}` stands",
+                shown(group),
+                shown(deputy)
+            ));
         }
         if let Some(against) = against(now) {
             return Plan::Refuse(against);
@@ -146,6 +169,12 @@ fn against(now: &Upgrades) -> Option<String> {
     if let Some(status) = &now.unfit {
         return Some(format!("it is `{}`: ElastiCache changes only what is available", shown(status)));
     }
+    if let Some(datastore) = &now.global {
+        return Some(format!(
+            "it is in Global Datastore `{}`: ElastiCache does not change the setting of its members",
+            shown(datastore)
+        ));
+    }
     let waiting = "other modifications are pending: `ApplyImmediately` would make them all".to_owned();
     now.pending.then_some(waiting)
 }
@@ -200,6 +229,8 @@ mod tests {
         Upgrades {
             on,
             group: None,
+            deputy: None,
+            global: None,
             engine: "redis".to_owned(),
             version: "7.1.0".to_owned(),
             pending: false,
@@ -220,6 +251,8 @@ mod tests {
             Upgrades { unfit: Some("incompatible-network".to_owned()), ..upgrades(false) },
             Upgrades { engine: "memcached".to_owned(), ..upgrades(false) },
             Upgrades { version: "5.0.6".to_owned(), ..upgrades(false) },
+            Upgrades { group: Some("g".to_owned()), deputy: Some("a".to_owned()), ..upgrades(false) },
+            Upgrades { group: Some("g".to_owned()), global: Some("ldgnf-g".to_owned()), ..upgrades(false) },
         ];
         for now in refused {
             assert!(matches!(plan(&now), Plan::Refuse(_)), "{now:?}");

@@ -6,7 +6,7 @@
 //! [all of them at once](https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_ModifyInstance.ApplyImmediately.html).
 //! What is not available can't be modified. Which logs are published is a list, of which a modification
 //! [enables and disables members](https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_CloudwatchLogsExportConfiguration.html):
-//! here at once, where AWS takes its time. A cluster in a replication group has the settings of the group, and
+//! here at once, where AWS takes its time. A replication group names its clusters. One of them has the settings of the group, and
 //! [only the group's can be modified](https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_ModifyReplicationGroup.html). Snapshots have the attribute `restore`, and the errors of clusters
 //! the codes that
 //! [AWS gives them](https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_DescribeDBClusters.html).
@@ -123,6 +123,8 @@ struct Settings {
     pending: BTreeMap<&'static str, String>,
     /// The types of logs that are published.
     logs: BTreeSet<String>,
+    /// The clusters of a replication group.
+    members: BTreeSet<String>,
 }
 
 /// Service, Region, entity and name.
@@ -160,7 +162,13 @@ impl Databases {
                     let logs = request.form.list("EnableCloudwatchLogsExports.member");
                     let logs = logs.into_iter().map(str::to_owned).collect();
                     let made = Settings { live: given(kind, &request.form), logs, ..Settings::default() };
-                    locked(&self.settings).insert(name(request, kind), made);
+                    let mut all = locked(&self.settings);
+                    if let Some(group) = request.form.get(GROUP).filter(|_| kind.entity == "CacheCluster") {
+                        let (service, region, _, cluster) = name(request, kind);
+                        let group = (service, region, "ReplicationGroup", group.to_owned());
+                        all.entry(group).or_default().members.insert(cluster);
+                    }
+                    all.insert(name(request, kind), made);
                 }
                 response
             }
@@ -281,6 +289,10 @@ impl Databases {
         if !settings.logs.is_empty() {
             let logs = settings.logs.iter().fold(Xml::default(), |xml, one| xml.text("member", one));
             block += &Xml::default().nested("EnabledCloudwatchLogsExports", &logs).finish();
+        }
+        if kind.entity == "ReplicationGroup" && !settings.members.is_empty() {
+            let members = settings.members.iter().fold(Xml::default(), |xml, one| xml.text("ClusterId", one));
+            block += &Xml::default().nested("MemberClusters", &members).finish();
         }
         let pending =
             settings.pending.iter().fold(Xml::default(), |xml, (field, value)| xml.text(field, value));

@@ -15,6 +15,12 @@ pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
         Case::new("of its own", "ElastiCache.2", |at| Box::pin(cluster(at, "redis", "7.1.0", false)), Fixed),
         Case::new("of a replication group", "ElastiCache.2", |at| Box::pin(member(at)), Fixed),
         Case::new(
+            "of a replication group for which another stands",
+            "ElastiCache.2",
+            |at| Box::pin(second(at)),
+            Refused("the finding of its member"),
+        ),
+        Case::new(
             "that is upgraded",
             "ElastiCache.2",
             |at| Box::pin(cluster(at, "redis", "7.1.0", true)),
@@ -61,6 +67,14 @@ async fn cluster(at: &Place, engine: &str, version: &str, upgrades: bool) -> Res
 }
 
 async fn member(at: &Place) -> Result<String, Error> {
+    group(at, &[&at.name]).await
+}
+
+async fn second(at: &Place) -> Result<String, Error> {
+    group(at, &[&format!("a-{}", at.name), &at.name]).await
+}
+
+async fn group(at: &Place, members: &[&str]) -> Result<String, Error> {
     let group = format!("{}-group", at.name);
     let request = elasticache(at)
         .create_replication_group()
@@ -69,13 +83,15 @@ async fn member(at: &Place) -> Result<String, Error> {
         .engine("redis")
         .auto_minor_version_upgrade(false);
     request.send().await?;
-    let request = elasticache(at)
-        .create_cache_cluster()
-        .cache_cluster_id(&at.name)
-        .engine("redis")
-        .engine_version("7.1.0")
-        .replication_group_id(&group);
-    request.send().await?;
+    for member in members {
+        let request = elasticache(at)
+            .create_cache_cluster()
+            .cache_cluster_id(*member)
+            .engine("redis")
+            .engine_version("7.1.0")
+            .replication_group_id(&group);
+        request.send().await?;
+    }
     Ok(at.arn("elasticache", &format!("cluster:{}", at.name)))
 }
 
