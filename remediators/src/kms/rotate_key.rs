@@ -63,6 +63,12 @@ impl Fixed {
         }
     }
 
+    /// Whether rotation is on or off all the same: a key keeps it while it is disabled, and replicas share their
+    /// primary's.
+    fn has_rotation(self) -> bool {
+        matches!(self, Self::Replica | Self::Disabled)
+    }
+
     fn why(self) -> &'static str {
         match self {
             Self::ManagedByAws => "AWS manages the key, and rotates it by itself",
@@ -115,23 +121,20 @@ impl Remediator for RotateKey {
         if matches!(metadata.key_state, Some(KeyState::Creating | KeyState::Updating)) {
             return Err(Error::new(ErrorKind::Unsettled, "the key is being created or changed"));
         }
-        if let Some(fixed) = Fixed::of(&metadata) {
-            return Ok(Rotation { enabled: false, period: None, fixed: Some(fixed) });
+        let fixed = Fixed::of(&metadata);
+        if fixed.is_some_and(|fixed| !fixed.has_rotation()) {
+            return Ok(Rotation { enabled: false, period: None, fixed });
         }
         let status = aws.kms().get_key_rotation_status().key_id(&at.arn).send().await?;
-        Ok(Rotation {
-            enabled: status.key_rotation_enabled,
-            period: status.rotation_period_in_days,
-            fixed: None,
-        })
+        Ok(Rotation { enabled: status.key_rotation_enabled, period: status.rotation_period_in_days, fixed })
     }
 
     fn plan(now: &Rotation, _: &Ask<'_, NoParams>) -> Plan<Rotation> {
-        if let Some(fixed) = now.fixed {
-            return Plan::Refuse(fixed.why().to_owned());
-        }
         if now.enabled {
             return Plan::Compliant;
+        }
+        if let Some(fixed) = now.fixed {
+            return Plan::Refuse(fixed.why().to_owned());
         }
         let period = now.period.unwrap_or(YEAR);
         let notes = vec![format!("the first rotation is {period} days from now")];
@@ -151,7 +154,9 @@ impl Remediator for RotateKey {
     }
 
     fn undo(change: &Change<Rotation>, now: &Rotation) -> Undo<Rotation> {
-        if let (Some(fixed), true) = (now.fixed, change.to.enabled) {
+        if let (Some(fixed), true) = (now.fixed, change.to.enabled)
+            && (now.enabled || !fixed.has_rotation())
+        {
             return Undo::Refuse(fixed.why().to_owned());
         }
         if !now.enabled || change.from.enabled {
@@ -192,6 +197,9 @@ mod tests {
     #[test]
     fn turns_on_what_is_off_with_the_time_that_was_set() {
         assert_eq!(plan(&state(true, Some(90))), Plan::Compliant);
+        for fixed in [Fixed::Disabled, Fixed::Replica] {
+            assert_eq!(plan(&Rotation { fixed: Some(fixed), ..state(true, None) }), Plan::Compliant);
+        }
         for (period, expected) in [(None, 365), (Some(90), 90)] {
             let planned = plan(&state(false, period));
             assert!(matches!(planned, Plan::Change(change) if change.to == state(true, Some(expected))));
@@ -233,7 +241,12 @@ mod tests {
         assert!(matches!(undo(state(true, Some(365))), Undo::To { to, .. } if !to.enabled));
         assert_eq!(undo(state(false, Some(365))), Undo::Nothing);
         assert!(matches!(undo(state(true, Some(90))), Undo::Refuse(_)));
-        let disabled = Rotation { fixed: Some(Fixed::Disabled), ..state(false, None) };
-        assert!(matches!(undo(disabled), Undo::Refuse(_)));
+        for (fixed, off) in [(Fixed::Disabled, true), (Fixed::Replica, true), (Fixed::PendingDeletion, false)]
+        {
+            let fixed = Some(fixed);
+            assert!(matches!(undo(Rotation { fixed, ..state(true, Some(365)) }), Undo::Refuse(_)));
+            let undone = undo(Rotation { fixed, ..state(false, None) });
+            assert_eq!(undone == Undo::Nothing, off, "{undone:?}");
+        }
     }
 }

@@ -20,6 +20,7 @@ pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
         Case::new("that rotated twice a year", CONTROL, |at| Box::pin(stopped(at)), Fixed),
         Case::new("of several Regions", CONTROL, |at| Box::pin(primary(at)), Fixed),
         Case::new("that rotates", CONTROL, |at| Box::pin(rotating(at)), Compliant),
+        Case::new("that rotates and is disabled", CONTROL, |at| Box::pin(dormant(at)), Compliant),
         Case::new("for signatures", CONTROL, |at| Box::pin(signing(at)), Refused("asymmetric")),
         Case::new("from elsewhere", CONTROL, |at| Box::pin(imported(at)), Refused("imported")),
         Case::new("that is disabled", CONTROL, |at| Box::pin(disabled(at)), Refused("is disabled")),
@@ -52,6 +53,12 @@ async fn primary(at: &Place) -> Result<String, Error> {
 async fn rotating(at: &Place) -> Result<String, Error> {
     let arn = key(at).await?;
     client(at).enable_key_rotation().key_id(&arn).rotation_period_in_days(180).send().await?;
+    Ok(arn)
+}
+
+async fn dormant(at: &Place) -> Result<String, Error> {
+    let arn = rotating(at).await?;
+    client(at).disable_key().key_id(&arn).send().await?;
     Ok(arn)
 }
 
