@@ -10,7 +10,14 @@ pub(crate) struct EnablePointInTimeRecovery;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Recovery {
     enabled: bool,
+    /// How many days back the table can be restored, where DynamoDB says so. Read, never altered.
+    #[serde(default)]
+    days: Option<i32>,
 }
+
+/// What DynamoDB takes where nothing is said.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_PointInTimeRecoverySpecification.html>
+const DAYS: i32 = 35;
 
 impl Remediator for EnablePointInTimeRecovery {
     const SPEC: Spec = Spec {
@@ -35,13 +42,13 @@ impl Remediator for EnablePointInTimeRecovery {
 
     async fn observe(aws: &Aws, at: &Table) -> Result<Recovery> {
         let found = aws.dynamodb().describe_continuous_backups().table_name(&at.name).send().await?;
-        let status = found
+        let recovery = found
             .continuous_backups_description
-            .and_then(|backups| backups.point_in_time_recovery_description)
-            .and_then(|recovery| recovery.point_in_time_recovery_status);
-        match status {
-            Some(PointInTimeRecoveryStatus::Enabled) => Ok(Recovery { enabled: true }),
-            Some(PointInTimeRecoveryStatus::Disabled) => Ok(Recovery { enabled: false }),
+            .and_then(|backups| backups.point_in_time_recovery_description);
+        let days = recovery.as_ref().and_then(|recovery| recovery.recovery_period_in_days);
+        match recovery.and_then(|recovery| recovery.point_in_time_recovery_status) {
+            Some(PointInTimeRecoveryStatus::Enabled) => Ok(Recovery { enabled: true, days }),
+            Some(PointInTimeRecoveryStatus::Disabled) => Ok(Recovery { enabled: false, days: None }),
             _ => Err(Error::new(ErrorKind::Invalid, "the answer does not say whether recovery is on")),
         }
     }
@@ -51,7 +58,7 @@ impl Remediator for EnablePointInTimeRecovery {
             return Plan::Compliant;
         }
         let notes = vec!["it is billed by the size of the table".to_owned()];
-        Plan::Change(Proposal { to: Recovery { enabled: true }, risk: Risk::Cost, notes })
+        Plan::Change(Proposal { to: Recovery { enabled: true, days: Some(DAYS) }, risk: Risk::Cost, notes })
     }
 
     async fn apply(aws: &Aws, at: &Table, change: &Change<Recovery>) -> Result<()> {
@@ -66,6 +73,11 @@ impl Remediator for EnablePointInTimeRecovery {
 
     fn undo(change: &Change<Recovery>, now: &Recovery) -> Undo<Recovery> {
         if now.enabled && change.to.enabled && !change.from.enabled {
+            if now.days.zip(change.to.days).is_some_and(|(now, made)| now != made) {
+                return Undo::Refuse(
+                    "the days for which it can be restored have been changed since".to_owned(),
+                );
+            }
             let lost = "the history is lost: the table can't be restored as it was until now";
             return Undo::To { to: change.from.clone(), notes: vec![lost.to_owned()] };
         }
@@ -78,8 +90,8 @@ mod tests {
     use super::*;
     use crate::remediator::test::ask;
 
-    const ON: Recovery = Recovery { enabled: true };
-    const OFF: Recovery = Recovery { enabled: false };
+    const ON: Recovery = Recovery { enabled: true, days: Some(35) };
+    const OFF: Recovery = Recovery { enabled: false, days: None };
 
     #[test]
     fn turns_on_what_is_off() {
@@ -93,6 +105,10 @@ mod tests {
         let change = Change { from: OFF, to: ON };
         let undone = EnablePointInTimeRecovery::undo(&change, &ON);
         assert!(matches!(undone, Undo::To { to, notes } if to == OFF && notes[0].contains("lost")));
+        let unsaid = EnablePointInTimeRecovery::undo(&change, &Recovery { days: None, ..ON });
+        assert!(matches!(unsaid, Undo::To { .. }));
+        let shorter = EnablePointInTimeRecovery::undo(&change, &Recovery { days: Some(14), ..ON });
+        assert!(matches!(shorter, Undo::Refuse(_)));
         assert_eq!(EnablePointInTimeRecovery::undo(&change, &OFF), Undo::Nothing);
         assert_eq!(EnablePointInTimeRecovery::undo(&Change { from: ON, to: ON }, &ON), Undo::Nothing);
     }
