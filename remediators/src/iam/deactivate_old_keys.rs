@@ -1,5 +1,7 @@
 //! Deactivates access keys that were not rotated, where nobody uses them.
 
+use jiff::Timestamp;
+
 use super::{
     keys::{self, Keys, day, days},
     user::IamUser,
@@ -71,7 +73,9 @@ impl Remediator for DeactivateOldKeys {
         }
         let unused = ask.params.unused_days;
         for (id, key) in &old {
-            if let Some(used) = key.last_used.filter(|&used| ask.at.duration_since(used) < days(unused)) {
+            // A use in this very hour counts as one at its end, which is still to come.
+            let in_use = |used: Timestamp| unused > 0 && ask.at.duration_since(used) < days(unused);
+            if let Some(used) = key.last_used.filter(|&used| in_use(used)) {
                 return Plan::Refuse(format!(
                     "access key `{}` is in use: it was last used on {}, less than {unused} days ago; give its user \
                      another first, or the rule fewer `unused_days`",
@@ -147,7 +151,7 @@ mod tests {
                 "{days}"
             );
         }
-        for (days, unused) in [(45, 45), (10, 10), (0, 0)] {
+        for (days, unused) in [(45, 45), (10, 10), (0, 0), (-1, 0)] {
             let Plan::Change(change) = plan(&used(days), unused) else { panic!("{days} {unused}") };
             assert!(change.to.keys.values().all(|key| !key.active));
         }
