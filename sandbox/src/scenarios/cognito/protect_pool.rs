@@ -20,5 +20,5 @@ pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
         Case::new("that is protected", "Cognito.6", |at| Box::pin(pool(at, 12, true, true)), Compliant),
     ],
     look: |at, arn| Box::pin(look_at_pool(at, arn)),
-    ministack: OnMinistack::Whole(&[]),
+    ministack: OnMinistack::Whole(&["iam:PassRole"]),
 };

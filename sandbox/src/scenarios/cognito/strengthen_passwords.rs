@@ -37,5 +37,5 @@ pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
         .parameters(&[("minLength", &["128"])]),
     ],
     look: |at, arn| Box::pin(look_at_pool(at, arn)),
-    ministack: OnMinistack::Whole(&[]),
+    ministack: OnMinistack::Whole(&["iam:PassRole"]),
 };
