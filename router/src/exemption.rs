@@ -1,7 +1,7 @@
 //! Exemptions: who said that a resource is to be left alone, why, and until when.
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
-use redress_remediators::{Erased, Key, REGISTRY, Tags};
+use redress_remediators::{Erased, Key, REGISTRY, Sighting, Tags};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +23,8 @@ pub struct ExemptionsFile {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Exemption {
-    /// The resource: its ARN, or its key `partition/account/region/kind/id`. `*` stands for any text.
+    /// The resource: its ARN, or its key `partition/account/region/kind/id`. `*` stands for any text; with one, an ARN
+    /// must be spelt as records and plans spell it.
     pub resource: String,
     /// The remediator it is for; without one, it is for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,6 +58,13 @@ impl ExemptionsFile {
                     "is neither an ARN nor `partition/account/region/kind/id`, nor has it a `*`",
                 );
             }
+            let meant = registry
+                .iter()
+                .filter(|known| remediator.as_ref().is_none_or(|name| known.spec().name == name));
+            let names_one = |known: &&dyn Erased| locate(*known, resource, None).is_some();
+            if is_arn(resource) && meant.clone().next().is_some() && !meant.clone().any(names_one) {
+                return fault("resource", "is no ARN of a resource that could be fixed");
+            }
             if let Some(given) = remediator
                 && !registry.iter().any(|known| known.spec().name == given)
             {
@@ -77,6 +85,34 @@ impl ExemptionsFile {
         }
         Ok(self.exemptions)
     }
+}
+
+/// Whether the text is meant as the ARN of one resource.
+fn is_arn(resource: &str) -> bool {
+    resource.starts_with("arn:") && !resource.contains('*')
+}
+
+/// The key of the resource that this remediator takes an ARN for. Of an ARN without account or Region it is one of
+/// `like`'s, if that is given.
+fn locate(remediator: &dyn Erased, arn: &str, like: Option<(&Key, &str)>) -> Option<Key> {
+    let mut fields = arn.split(':').skip(1);
+    let (partition, _, region, account) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+    let or = |stated: &'_ str, otherwise: &str| {
+        if stated.is_empty() { otherwise.to_owned() } else { stated.to_owned() }
+    };
+    let account = or(account, like.map_or("000000000000", |(key, _)| &key.account));
+    let region = or(region, like.map_or("us-east-1", |(_, region)| region));
+    let kind = like.map_or(remediator.kind().asff, |(key, _)| &key.kind);
+    let seen = Sighting { kind, id: arn, id_alt: None, account: &account, region: &region, partition };
+    remediator.locate(&seen).ok()
+}
+
+/// Whether an exemption's resource is this one, whose finding is of this Region. Findings spell ARNs in more than one
+/// way, and so do people.
+pub(crate) fn is_named(resource: &str, key: &Key, remediator: &dyn Erased, region: &str) -> bool {
+    glob(resource, &key.to_string())
+        || glob(resource, &remediator.arn(key))
+        || is_arn(resource) && locate(remediator, resource, Some((key, region))).as_ref() == Some(key)
 }
 
 /// The JSON schema of an exemptions file.
@@ -112,12 +148,12 @@ pub enum Found {
     Malformed(String),
 }
 
-/// Looks for an exemption of the resource that goes by these names (its key and its ARN).
+/// Looks for an exemption of a resource; `is_named` says whether a text in the file names it.
 ///
 /// A malformed tag stops the write, since somebody meant something by it.
 pub fn find(
     file: &[Exemption],
-    names: &[&str],
+    is_named: impl Fn(&str) -> bool,
     remediator: &str,
     tags: Option<&Tags>,
     now: Timestamp,
@@ -125,7 +161,7 @@ pub fn find(
     let mut expired = Vec::new();
     for exemption in file {
         let meant = exemption.remediator.as_deref().is_none_or(|name| name == remediator);
-        if !meant || !names.iter().any(|name| glob(&exemption.resource, name)) {
+        if !meant || !is_named(&exemption.resource) {
             continue;
         }
         let line = format!(
@@ -190,13 +226,17 @@ mod tests {
 
     const NAMES: [&str; 2] = ["aws/123456789012/eu-west-1/AwsS3Bucket/logs", "arn:aws:s3:::logs"];
 
+    fn is_named(resource: &str) -> bool {
+        NAMES.iter().any(|name| glob(resource, name))
+    }
+
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
     }
 
     fn by_tag(value: &str, now: &str) -> Found {
         let tags = vec![("redress:exempt".to_owned(), value.to_owned())];
-        find(&[], &NAMES, "s3.enable_versioning", Some(&tags), at(now))
+        find(&[], is_named, "s3.enable_versioning", Some(&tags), at(now))
     }
 
     #[test]
@@ -228,7 +268,8 @@ mod tests {
             reason: "r".to_owned(),
             until: "2027-01-31".to_owned(),
         };
-        let found = |entry| find(&[entry], &NAMES, "s3.enable_versioning", None, at("2026-01-01T00:00:00Z"));
+        let found =
+            |entry| find(&[entry], is_named, "s3.enable_versioning", None, at("2026-01-01T00:00:00Z"));
         assert!(matches!(found(entry("arn:aws:s3:::logs", None)), Found::Exempt(_)));
         assert!(matches!(found(entry("arn:aws:s3:::log*", None)), Found::Exempt(_)));
         assert!(matches!(found(entry("aws/123456789012/*/AwsS3Bucket/*", None)), Found::Exempt(_)));

@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, fmt, path::Path};
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
-use redress_remediators::{Erased, REGISTRY, Risk, Sighting, Tags};
+use redress_remediators::{Erased, Key, REGISTRY, Risk, Sighting, Tags};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -376,17 +376,17 @@ fn reach(finding: Option<&Finding>, rule: Option<&Rule>, automatic: bool) -> (Mo
         return off(ignored.to_string());
     }
     let Some(rule) = rule else { return off("no rule".to_owned()) };
-    if let Err(why) = names(finding, rule.remediator) {
+    if let Err(why) = keys(finding, rule.remediator) {
         return off(why);
     }
     (if automatic { rule.source.automatic } else { rule.source.on_request }, String::new())
 }
 
-/// Key and ARN of each resource that the remediator is for.
-fn names(finding: &Finding, remediator: &dyn Erased) -> Result<Vec<(String, String)>, String> {
+/// The key of each resource that the remediator is for.
+fn keys(finding: &Finding, remediator: &dyn Erased) -> Result<Vec<Key>, String> {
     let kind = remediator.kind();
     let resources = finding.resources.iter().filter(|one| kind.covers(&one.kind));
-    let names = resources
+    let keys = resources
         .map(|resource| {
             let seen = Sighting {
                 kind: &resource.kind,
@@ -396,35 +396,34 @@ fn names(finding: &Finding, remediator: &dyn Erased) -> Result<Vec<(String, Stri
                 region: resource.region.as_deref().unwrap_or(&finding.region),
                 partition: &finding.partition,
             };
-            let key = remediator.locate(&seen).map_err(|misplaced| misplaced.to_string())?;
-            Ok((key.to_string(), remediator.arn(&key)))
+            remediator.locate(&seen).map_err(|misplaced| misplaced.to_string())
         })
         .collect::<Result<Vec<_>, String>>()?;
-    if names.is_empty() {
+    if keys.is_empty() {
         return Err(format!("no {} in it that `{}` could fix", kind.asff, remediator.spec().name));
     }
-    Ok(names)
+    Ok(keys)
 }
 
 fn exempt(finding: &Finding, rule: &Rule, rules: &RuleSet, now: Timestamp) -> (Exempt, String) {
     let by = &rule.source.exempt_by;
     let remediator = rule.remediator.spec().name;
-    let names = match names(finding, rule.remediator) {
-        Ok(names) => names,
+    let keys = match keys(finding, rule.remediator) {
+        Ok(keys) => keys,
         Err(why) => return (Exempt::None, why),
     };
     let tags = tags(finding);
-    for (key, arn) in &names {
-        let names = [key.as_str(), arn.as_str()];
+    for key in &keys {
+        let is_named = |resource: &str| exemption::is_named(resource, key, rule.remediator, &finding.region);
         if by.contains(&ExemptBy::File) {
-            match exemption::find(&rules.exemptions, &names, remediator, None, now) {
+            match exemption::find(&rules.exemptions, is_named, remediator, None, now) {
                 Found::Exempt(line) => return (Exempt::File, line),
                 Found::Malformed(line) => return (Exempt::Malformed, line),
                 Found::None { .. } => {}
             }
         }
         if by.contains(&ExemptBy::Tag) {
-            match exemption::find(&[], &names, remediator, Some(&tags), now) {
+            match exemption::find(&[], is_named, remediator, Some(&tags), now) {
                 Found::Exempt(line) => return (Exempt::Tag, line),
                 Found::Malformed(line) => return (Exempt::Malformed, line),
                 Found::None { .. } => {}

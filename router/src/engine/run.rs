@@ -563,7 +563,9 @@ impl Run<'_> {
         let tags = tags.filter(|_| by.contains(&ExemptBy::Tag));
         let (key, arn) = (self.key.to_string(), self.remediator.arn(&self.key));
         let name = self.remediator.spec().name;
-        match exemption::find(file, &[&key, &arn], name, tags, self.started) {
+        let is_named =
+            |resource: &str| exemption::is_named(resource, &self.key, self.remediator, &self.subject.region);
+        match exemption::find(file, is_named, name, tags, self.started) {
             Found::None { expired } => notes.extend(expired),
             Found::Exempt(line) => return Some((Stage::Exempt, line)),
             Found::Malformed(line) => return Some((Stage::Refused, line)),

@@ -190,6 +190,39 @@ fn a_parameter_is_named_with_what_it_may_be() {
 fn exemptions_that_could_never_count_are_refused() {
     let entry = |resource: &str, more: &str, until: &str| {
         format!(
+/// Findings, and people, spell an ARN in more than one way.
+#[test]
+fn an_exemption_counts_however_its_arn_is_spelt() {
+    for (remediator, key, spelt) in [
+        (
+            "ec2.release_address",
+            "aws/123456789012/eu-west-1/AwsEc2Eip/eipalloc-0123456789abcdef0",
+            "arn:aws:ec2:eu-west-1:123456789012:eip-allocation/eipalloc-0123456789abcdef0",
+        ),
+        (
+            "logs.extend_retention",
+            "aws/123456789012/eu-west-1/AwsLogsLogGroup//aws/lambda/orders",
+            "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/lambda/orders",
+        ),
+        ("s3.enable_versioning", "aws/123456789012/eu-west-1/AwsS3Bucket/logs", "arn:aws:s3:::logs"),
+        (
+            "iam.strengthen_password_policy",
+            "aws/123456789012/global/AwsAccount/123456789012",
+            "arn:aws:iam::123456789012:root",
+        ),
+    ] {
+        let remediator = redress_remediators::find(remediator).unwrap();
+        let key: redress_remediators::Key = key.parse().unwrap();
+        let is_named = |text: &str| crate::exemption::is_named(text, &key, remediator, "eu-west-1");
+        for text in [spelt, remediator.arn(&key).as_str(), key.to_string().as_str(), "*"] {
+            assert!(is_named(text), "{key}: {text}");
+        }
+        for text in [spelt.replace("123456789012", "210987654321"), format!("{spelt}x")] {
+            assert!(text == spelt || !is_named(&text), "{key}: {text}");
+        }
+    }
+}
+
             "exemptions:\n  - resource: {resource}\n    owner: web\n    reason: kept\n    until: {until}\n{more}"
         )
     };
@@ -202,6 +235,14 @@ fn exemptions_that_could_never_count_are_refused() {
         (
             entry("arn:aws:s3:::logs", "", "31.1.2027"),
             "line 5 column 12: exemptions[0]: until: `31.1.2027` is no date like 2027-01-31",
+        ),
+        (
+            entry(
+                "arn:aws:iam::123456789012:group/web",
+                "    remediator: iam.deactivate_old_keys\n",
+                "2027-01-31",
+            ),
+            "line 2 column 15: exemptions[0]: resource: is no ARN of a resource that could be fixed",
         ),
         (
             entry("arn:aws:s3:::logs", "    remediator: s3.requiretls\n", "2027-01-31"),
