@@ -427,6 +427,10 @@ fn check(
         let Some(control) = ControlId::parse(given) else {
             return Err(fault(&at, format!("`{}` is no control such as `S3.14`", shown(given))));
         };
+        // EventBridge, whose patterns are made of the text as it stands, compares it to the letter.
+        if given != control.as_str() {
+            return Err(fault(&at, format!("`{}`: write it `{control}`", shown(given))));
+        }
         let spec = remediator.spec();
         if !spec.serves(control.as_str()) {
             let fixed_by =

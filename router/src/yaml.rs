@@ -152,13 +152,13 @@ pub(crate) fn read_alike(file: &str, text: &str, fields: &[&str]) -> Result<(), 
     };
     let Tree::Map(members) = &tree.value else { return Ok(()) };
     let rules =
-        members.iter().filter(|(key, _)| key == "rules").filter_map(|(_, value)| match &value.value {
+        members.iter().filter(|(key, _)| key.value == "rules").filter_map(|(_, value)| match &value.value {
             Tree::List(rules) => Some(rules),
             _ => None,
         });
     for rule in rules.flatten() {
         let Tree::Map(members) = &rule.value else { continue };
-        for (_, value) in members.iter().filter(|(key, _)| fields.contains(&key.as_str())) {
+        for (_, value) in members.iter().filter(|(key, _)| fields.contains(&key.value.as_str())) {
             if let Some((at, found)) = read_otherwise(value, text) {
                 let what = format!("`{}` is no text to every reader of YAML; put it in quotes", shown(found));
                 return Err(RulesError { file: file.to_owned(), what: placed(Some(at), &what) });
@@ -176,7 +176,10 @@ fn read_otherwise<'a>(tree: &'a Spanned<Tree>, text: &str) -> Option<(Location, 
             (otherwise(found) && unquoted(text, at)).then_some((at, found))
         }
         Tree::List(list) => list.iter().find_map(|item| read_otherwise(item, text)),
-        Tree::Map(map) => map.iter().find_map(|(_, value)| read_otherwise(value, text)),
+        Tree::Map(map) => map.iter().find_map(|(key, value)| {
+            let odd = otherwise(&key.value) && unquoted(text, key.defined);
+            if odd { Some((key.defined, key.value.as_str())) } else { read_otherwise(value, text) }
+        }),
     }
 }
 
@@ -213,7 +216,7 @@ enum Tree {
     Leaf,
     Text(String),
     List(Vec<Spanned<Tree>>),
-    Map(Vec<(String, Spanned<Tree>)>),
+    Map(Vec<(Spanned<String>, Spanned<Tree>)>),
 }
 
 fn locate(tree: &Spanned<Tree>, pointer: &str) -> Location {
@@ -222,7 +225,7 @@ fn locate(tree: &Spanned<Tree>, pointer: &str) -> Location {
         let next = match &here.value {
             Tree::Leaf | Tree::Text(_) => None,
             Tree::List(list) => step.parse::<usize>().ok().and_then(|index| list.get(index)),
-            Tree::Map(map) => map.iter().find(|(key, _)| key == step).map(|(_, value)| value),
+            Tree::Map(map) => map.iter().find(|(key, _)| key.value == step).map(|(_, value)| value),
         };
         let Some(next) = next else { break };
         here = next;

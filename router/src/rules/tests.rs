@@ -133,6 +133,10 @@ fn a_fault_is_one_line_that_names_its_place() {
             rule("").replace("S3.14", "{id: S3.14}"),
             "line 3 column 14: expected a control such as `S3.14`, or a list of them",
         ),
+        (
+            rule("").replace("S3.14", "[s3.14]"),
+            "line 3 column 15: rule `logs`: control: `s3.14`: write it `S3.14`",
+        ),
         (rule("").replace("S3.14", "[]"), "line 3 column 14: rule `logs`: control: names none"),
         (
             rule("").replace("name: logs", "name: my logs"),
@@ -311,6 +315,14 @@ fn a_text_that_is_no_text_to_everybody_needs_quotes() {
         ["'yes'", "\"0123\"", "yes please", "10.0.0.0/8", "eu-west-1", "v1.2", "{prefix: \"0\"}", "Name"]
     {
         title(value).unwrap_or_else(|error| panic!("{value}: {error}"));
+    }
+    for key in ["on", "no", "0123", "1.10"] {
+        let tags = |key: &str| {
+            parsed(&rule(&format!("    when:\n      Resources:\n        Tags:\n          {key}: [prod]\n")))
+        };
+        let error = tags(key).expect_err(key).to_string();
+        assert!(error.contains("line 8 column 11: ") && error.contains("put it in quotes"), "{key}: {error}");
+        tags(&format!("\"{key}\"")).unwrap_or_else(|error| panic!("{key}: {error}"));
     }
     let error = parsed(&rule("    action: 0815\n")).unwrap_err().to_string();
     assert!(error.contains("`0815` is no text"), "{error}");
