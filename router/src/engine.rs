@@ -26,6 +26,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+#[cfg(feature = "aws")]
+pub(crate) use self::run::address;
 use self::run::{Ending, Goal, Run, Stop};
 use crate::{
     audit::{Asker, FindingRef, Stage, Subject, Verb, verify_run},

@@ -267,8 +267,10 @@ impl Service {
     }
 
     async fn recover(&self, function_arn: &str, deadline: Instant) -> Result<Value, TryAgain> {
-        let done = self.engine.recover(deadline).await.map_err(|error| TryAgain(error.to_string()))?;
+        let mut done = self.engine.recover(deadline).await.map_err(|error| TryAgain(error.to_string()))?;
         let settled = done.len();
+        // What can't be told now is made up when the run's own event comes again.
+        self.reporter.look_up(&mut done).await.map_err(|error| TryAgain(error.to_string()))?;
         if let Some(why) = self.tell(&done).await {
             return Err(TryAgain(why));
         }

@@ -12,7 +12,7 @@ use redress_tests::{
     runtime_api::{Function, Outcome},
     sqs_poller::Poller,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const AUTOMATIC: &str = "
 rules:
@@ -312,6 +312,34 @@ async fn a_killed_dispatcher_is_settled_by_the_next() {
     tokio::time::sleep(Duration::from_secs(70)).await;
     deployment.proxy.reset();
     let next = bootstrap().start().await.unwrap();
+
+    // What is settled without its event leaves what somebody has written on the finding meanwhile.
+    for (_, finding, _) in &sweeps {
+        let product = finding.asff()["ProductArn"].clone();
+        let update = json!({
+            "FindingIdentifiers": [{ "Id": finding.id(), "ProductArn": product }],
+            "Note": { "Text": "accepted until June", "UpdatedBy": "an analyst" },
+            "UserDefinedFields": { "ticket": "T-1" },
+        });
+        let signed =
+            format!("AWS4-HMAC-SHA256 Credential={ACCOUNT}/20260101/{REGION}/securityhub/aws4_request");
+        let request = http::Request::patch("/findings/batchupdate").header("authorization", signed);
+        let request = request.body(update.to_string()).unwrap();
+        let answer = deployment.hub.handle_request(&request);
+        assert_eq!(answer.status(), 200, "{}", String::from_utf8_lossy(answer.body()));
+    }
+    let answer = next.invoke(&json!({ "redress": "recover" })).await.unwrap();
+    assert!(answer.succeeded(), "{answer:?}\n{}", next.log());
+    let mut settled = 0;
+    for (bucket, finding, _) in &sweeps {
+        let written = deployment.hub.finding(&finding.id()).unwrap();
+        let text = written["Note"]["Text"].as_str().unwrap();
+        assert!(text.contains("accepted until June"), "{bucket}: {text}");
+        assert_eq!(written["UserDefinedFields"]["ticket"], "T-1", "{bucket}");
+        settled += usize::from(text.starts_with("redress:"));
+    }
+    assert!(settled > 2, "{settled} of {}", sweeps.len());
+
     for (bucket, finding, event) in sweeps {
         let answer = next.invoke(&event).await.unwrap();
         assert!(answer.succeeded(), "{bucket}: {answer:?}\n{}", next.log());

@@ -1361,12 +1361,9 @@ impl Run<'_> {
 
     /// Puts what is known of the finding into the outcome, for the report.
     fn address(&self, outcome: &mut Outcome) {
-        let Some(request) = self.request else { return };
-        let finding = &request.finding;
-        outcome.title.clone_from(&finding.title);
-        outcome.note.clone_from(&finding.note);
-        outcome.fields.clone_from(&finding.user_defined_fields);
-        outcome.workflow_new = finding.workflow == Workflow::New;
+        if let Some(request) = self.request {
+            address(outcome, &request.finding);
+        }
     }
 }
 
@@ -1421,3 +1418,21 @@ fn outcome_of(record: &Record) -> Outcome {
         alarm: None,
     }
 }
+/// Puts what is known of the finding into the outcome, for the report.
+pub(crate) fn address(outcome: &mut Outcome, finding: &Finding) {
+    outcome.title.clone_from(&finding.title);
+    outcome.note.clone_from(&finding.note);
+    outcome.fields.clone_from(&finding.user_defined_fields);
+    outcome.workflow_new = finding.workflow == Workflow::New;
+}
+
+/// What stands against a write.
+struct Hindrance {
+    /// How the run ends.
+    stage: Stage,
+    reason: String,
+    error: Option<Error>,
+    /// Whether its event comes again for it.
+    passes: bool,
+}
+

@@ -3,13 +3,21 @@
 use std::collections::BTreeMap;
 
 use aws_config::SdkConfig;
-use aws_sdk_securityhub::types::{AwsSecurityFindingIdentifier, NoteUpdate, WorkflowStatus, WorkflowUpdate};
+use aws_sdk_securityhub::types::{
+    AwsSecurityFindingFilters, AwsSecurityFindingIdentifier, NoteUpdate, StringFilter,
+    StringFilterComparison, WorkflowStatus, WorkflowUpdate,
+};
 use redress_remediators::{Error, ErrorKind, Result};
 use tokio::sync::OnceCell;
 use tracing::warn;
 
 use super::{AUTHOR, EVENT_SOURCE, EVENT_TYPE, Update, ocsf, update};
-use crate::{audit::FindingRef, engine::Outcome, event::shown};
+use crate::{
+    audit::FindingRef,
+    engine::{Done, Outcome, address},
+    event::{Decoded, shown},
+    hub,
+};
 
 /// Findings in one call of
 /// [`BatchUpdateFindings`](https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_BatchUpdateFindings.html).
@@ -46,6 +54,44 @@ impl Reporter {
         Self { config, channels, hub: OnceCell::new(), events: OnceCell::new() }
     }
 
+    /// Fills in what stands on the findings of runs that were settled without their event: a note takes the place of
+    /// the one that is there, and fields that of all fields. A comment on an OCSF finding takes no other's place.
+    ///
+    /// # Errors
+    /// As Security Hub said it: then nothing may be told, lest what stands there be lost.
+    pub async fn look_up(&self, done: &mut [Done]) -> Result<()> {
+        if !self.channels.findings {
+            return Ok(());
+        }
+        for done in done {
+            let Done::Outcome(outcome) = done else { continue };
+            if update(outcome).is_none() {
+                continue;
+            }
+            let finding = outcome.subject.finding.clone();
+            let Some(finding) = finding.filter(|finding| finding.metadata_uid.is_none()) else { continue };
+            let is = |value: &str| {
+                StringFilter::builder().comparison(StringFilterComparison::Equals).value(value).build()
+            };
+            let filters = AwsSecurityFindingFilters::builder()
+                .id(is(&finding.id))
+                .product_arn(is(&finding.product))
+                .build();
+            for decoded in hub::findings(self.hub().await, &filters, |_| {}).await? {
+                if let Decoded::Finding(found) = decoded
+                    && found.id == finding.id
+                {
+                    address(outcome, &found);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn hub(&self) -> &aws_sdk_securityhub::Client {
+        self.hub.get_or_init(async || aws_sdk_securityhub::Client::new(&self.config)).await
+    }
+
     /// Tells outcomes, and says of each whether everybody was told.
     pub async fn report(&self, outcomes: &[&Outcome]) -> Vec<Result<()>> {
         let (findings, events) = tokio::join!(self.to_findings(outcomes), self.to_bus(outcomes));
@@ -65,7 +111,7 @@ impl Reporter {
                 group.push((number, finding));
             }
         }
-        let hub = self.hub.get_or_init(async || aws_sdk_securityhub::Client::new(&self.config)).await;
+        let hub = self.hub().await;
         for ((update, ocsf), findings) in groups {
             for batch in findings.chunks(MOST_FINDINGS) {
                 let result = if ocsf {
