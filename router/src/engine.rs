@@ -49,8 +49,8 @@ const SOON: Duration = Duration::from_secs(20);
 /// How often a request starts over because it had to settle what another left.
 const MOST_STARTS: usize = 3;
 
-/// How many runs of a resource are looked through for the one to undo.
-const UNDO_HORIZON: usize = 200;
+/// How many runs of a resource are looked through for the one to undo: these, and where it is not among them, so many.
+const UNDO_HORIZONS: [usize; 2] = [200, 10_000];
 
 /// What the engine is given once.
 pub struct Engine {
@@ -543,6 +543,14 @@ impl Engine {
         let event = subject.event.clone().unwrap_or_default();
         let rule = subject.rule.as_deref().and_then(|name| self.rules.rule(name));
         let keys = Keys::new(&lease.resource, remediator, &event, &finding, subject.rule.as_deref());
+        let mut last = last.clone();
+        // That a change was accepted repeats neither its risk nor its notes.
+        if last.risk.is_none()
+            && let Some(intent) = records.iter().rev().find(|record| record.risk.is_some())
+        {
+            last.risk = intent.risk;
+            last.notes.clone_from(&intent.notes);
+        }
         let mut run = Run {
             id: lease.run.clone(),
             rule,
@@ -552,7 +560,7 @@ impl Engine {
             ..self.new_run(keys, subject, lease.resource.clone(), remediator, deadline)
         };
         info!(run = run.id, resource = %run.key, "settling a run that was cut off");
-        run.resume(&item, last).await
+        run.resume(&item, &last).await
     }
 
     /// What a run made of the resource: from its first intent to its outcome.
@@ -571,18 +579,37 @@ impl Engine {
         key: &Key,
         control: &str,
     ) -> Result<Option<(String, &'static dyn Erased)>, Stop> {
-        let runs = self.store.runs(Index::Resource(&key.to_string()), UNDO_HORIZON).await?;
-        let undone: Vec<&str> = runs
-            .iter()
-            .filter(|run| run.stage == Stage::Undone)
-            .filter_map(|run| run.undoes.as_deref())
-            .collect();
-        Ok(runs.iter().filter(|run| run.stage == Stage::Verified).find_map(|run| {
-            let remediator = self.registry.iter().copied().find(|known| {
-                Some(known.spec().name) == run.remediator.as_deref() && known.spec().serves(control)
-            })?;
-            (!undone.contains(&run.run.as_str())).then(|| (run.run.clone(), remediator))
-        }))
+        for horizon in UNDO_HORIZONS {
+            let runs = self.store.runs(Index::Resource(&key.to_string()), horizon).await?;
+            let undone: Vec<&str> = runs
+                .iter()
+                .filter(|run| run.stage == Stage::Undone)
+                .filter_map(|run| run.undoes.as_deref())
+                .collect();
+            let verified = runs.iter().filter(|run| run.stage == Stage::Verified);
+            for run in verified.filter(|run| !undone.contains(&run.run.as_str())) {
+                let remediator = self.registry.iter().copied().find(|known| {
+                    Some(known.spec().name) == run.remediator.as_deref() && known.spec().serves(control)
+                });
+                let Some(remediator) = remediator else { continue };
+                // One that is for any control may have worked for another.
+                if !remediator.spec().is_general() || self.control_of(&run.run).await? == control {
+                    return Ok(Some((run.run.clone(), remediator)));
+                }
+            }
+            if runs.len() < horizon {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    /// The control that a run was about; nothing where its records have no beginning.
+    async fn control_of(&self, run: &str) -> Result<String, Stop> {
+        let lines = self.store.run(run).await?;
+        let records = verify_run(lines.iter().map(String::as_str))
+            .map_err(|error| Stop::stage(Stage::Refused, format!("records of run {run}: {}", error.0)))?;
+        Ok(records.first().map(|record| record.subject.control.clone()).unwrap_or_default())
     }
 
     fn subject(&self, request: &Request) -> Subject {

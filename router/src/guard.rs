@@ -167,6 +167,13 @@ impl Keys {
         own.into_iter().chain(self.stops.iter().map(|(key, _)| key)).cloned().collect()
     }
 
+    /// Whether runs of others have left the same behind in both: none has ended in between, nor this event in another
+    /// process.
+    pub(crate) fn same_past(&self, before: &HashMap<String, Item>, now: &HashMap<String, Item>) -> bool {
+        let etag = |items: &HashMap<String, Item>, key| items.get(key).map(|item| item.etag.clone());
+        [&self.hold, &self.fixes, &self.event].into_iter().all(|key| etag(before, key) == etag(now, key))
+    }
+
     /// What is read again right before a write.
     pub(crate) fn stop_keys(&self) -> Vec<String> {
         self.stops.iter().map(|(key, _)| key.clone()).collect()

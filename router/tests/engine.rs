@@ -11,6 +11,8 @@ mod activity;
 mod attacks;
 #[path = "engine/limits.rs"]
 mod limits;
+#[path = "engine/meanwhile.rs"]
+mod meanwhile;
 #[path = "engine/members.rs"]
 mod members;
 #[path = "engine/progress.rs"]

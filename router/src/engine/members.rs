@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    Done, Engine, MOST_RESOURCES, Request, SOON, UNDO_HORIZON,
+    Done, Engine, MOST_RESOURCES, Request, SOON,
     run::{Ending, Run, Stop},
 };
 use crate::{
@@ -169,7 +169,7 @@ impl Engine {
             let reason = "nothing to undo: no verified change of this finding's is left in the records";
             return Ok(Ending { reason: Some(reason.to_owned()), ..Ending::new(Stage::Skipped, calls) });
         }
-        let runs = self.store.runs(Index::Finding(&request.finding.id), UNDO_HORIZON).await?;
+        let runs = self.store.runs(Index::Finding(&request.finding.id), HORIZON).await?;
         let last = runs.iter().filter(|run| run.stage == Stage::Verified).map(|run| run.time).max();
         let fixes = Fixes { automatic: Vec::new(), last };
         let (stage, reason, alarm) = if guard::disagrees(Some(&fixes), (self.clock)()) {

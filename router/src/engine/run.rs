@@ -283,17 +283,25 @@ impl Run<'_> {
         if memo.reported {
             return Ok(Some(Done::Repeat { stage: memo.stage, reason, error: None }));
         }
+        let stage = memo.stage;
+        Ok(Some(match self.told_late(&self.keys.event, memo).await? {
+            Some(outcome) => Done::Outcome(outcome),
+            None => Done::Repeat { stage, reason, error: None },
+        }))
+    }
+
+    /// What ended and was not told, from its records; `None` where they have no end.
+    async fn told_late(&self, key: &str, memo: Memo) -> Result<Option<Box<Outcome>>, Stop> {
         let lines = self.engine.store.run(&memo.run).await?;
         let records = verify_run(lines.iter().map(String::as_str)).map_err(|error| {
             Stop::stage(Stage::Failed, format!("records of run {}: {}", memo.run, error.0))
         })?;
-        let Some(last) = records.last().filter(|record| record.last) else {
-            return Ok(Some(Done::Repeat { stage: memo.stage, reason, error: None }));
-        };
-        let mut outcome = outcome_of(last);
-        self.address(&mut outcome);
-        outcome.memo = Some((self.keys.event.clone(), memo));
-        Ok(Some(Done::Outcome(Box::new(outcome))))
+        Ok(records.last().filter(|record| record.last).map(|last| {
+            let mut outcome = outcome_of(last);
+            self.address(&mut outcome);
+            outcome.memo = Some((key.to_owned(), memo));
+            Box::new(outcome)
+        }))
     }
 
     /// Keeps clear of whoever is at the resource, and settles what was cut off. AWS's refusal of a change that
@@ -371,7 +379,8 @@ impl Run<'_> {
     }
 
     fn work(&self) -> String {
-        digest(&json!([self.remediator.spec().name, self.subject.params, self.subject.verb]))
+        let Subject { control, params, verb, .. } = &self.subject;
+        digest(&json!([self.remediator.spec().name, control, params, verb]))
     }
 
     async fn aws(&mut self, access: Access) -> Result<Aws, Stop> {
@@ -561,7 +570,6 @@ impl Run<'_> {
         let by = &rule.source.exempt_by;
         let file: &[_] = if by.contains(&ExemptBy::File) { &self.engine.rules.exemptions } else { &[] };
         let tags = tags.filter(|_| by.contains(&ExemptBy::Tag));
-        let (key, arn) = (self.key.to_string(), self.remediator.arn(&self.key));
         let name = self.remediator.spec().name;
         let is_named =
             |resource: &str| exemption::is_named(resource, &self.key, self.remediator, &self.subject.region);
@@ -611,6 +619,11 @@ impl Run<'_> {
         if automatic
             && guard::failed_lately(memo.as_ref(), &self.decision_base(), &digest(&change), self.started)
         {
+            if let Some(memo) = memo.filter(|memo| !memo.reported)
+                && let Some(outcome) = self.told_late(&self.keys.decision, memo).await?
+            {
+                return Ok(Done::Outcome(outcome));
+            }
             let reason = "the same change failed less than 24 hours ago".to_owned();
             return Ok(Done::Repeat { stage: Stage::Skipped, reason, error: None });
         }
@@ -662,30 +675,12 @@ impl Run<'_> {
         }
 
         // the last look before the write
-        let stop_keys = self.keys.stop_keys();
-        let (stops, seen) = tokio::join!(self.engine.store.read(&stop_keys), self.look_again(aws));
+        let keys = self.keys.all();
+        let (items, seen) = tokio::join!(self.engine.store.read(&keys), self.look_again(aws));
         let proposal = Some((change.clone(), risk, notes));
-        let stopped = match stops {
-            Ok(items) => guard::stopped(&items, &self.keys),
-            Err(error) => {
-                let why =
-                    format!("the kill switch can't be read, so it is on: {}", printable(&error.message));
-                if error.disposition() == Disposition::Retry {
-                    let ending = Ending {
-                        reason: Some(why),
-                        proposal,
-                        error: Some(error),
-                        ..Ending::new(Stage::Refused, aws.calls())
-                    };
-                    return Ok(self.give_back(ending).await);
-                }
-                Some(why)
-            }
-        };
-        if let Some(reason) = stopped {
-            let ending =
-                Ending { reason: Some(reason), proposal, ..Ending::new(Stage::Refused, aws.calls()) };
-            return Ok(self.conclude(ending).await);
+        if let Some(Hindrance { stage, reason, error, passes }) = self.hindered(items) {
+            let ending = Ending { reason: Some(reason), proposal, error, ..Ending::new(stage, aws.calls()) };
+            return Ok(if passes { self.give_back(ending).await } else { self.conclude(ending).await });
         }
         match seen {
             Ok((now, seen)) if seen == self.seen && self.remediator.same(&now, &change.from)? => {}
@@ -715,6 +710,36 @@ impl Run<'_> {
             }
         }
         self.apply(aws, change, risk, proposal.map(|(_, _, notes)| notes).unwrap_or_default()).await
+    }
+
+    /// What stands against a write by the state as it is under the lease.
+    fn hindered(&mut self, items: Result<HashMap<String, Item>, Error>) -> Option<Hindrance> {
+        let items = match items {
+            Ok(items) => items,
+            Err(error) => {
+                let reason =
+                    format!("the kill switch can't be read, so it is on: {}", printable(&error.message));
+                let passes = error.disposition() == Disposition::Retry;
+                return Some(Hindrance {
+                    stage: Stage::Refused,
+                    reason,
+                    error: passes.then_some(error),
+                    passes,
+                });
+            }
+        };
+        let others = !self.keys.same_past(&self.items, &items);
+        self.items = items;
+        if let Some(reason) = guard::stopped(&self.items, &self.keys) {
+            return Some(Hindrance { stage: Stage::Refused, reason, error: None, passes: false });
+        }
+        // It has come and gone between the first look and the lease: what it left behind decides anew.
+        others.then(|| Hindrance {
+            stage: Stage::Skipped,
+            reason: "another run has just ended on the resource; nothing was written".to_owned(),
+            error: None,
+            passes: true,
+        })
     }
 
     /// The change, and its proof.
@@ -858,6 +883,7 @@ impl Run<'_> {
                 return Ok(self.conclude(ending).await);
             }
         };
+        self.stays_open().await?;
         let back = Change { from: after, to };
         self.goal = Goal::Undo(whole);
         let aws = match self.clients(Access::Undo).await {
@@ -934,8 +960,11 @@ impl Run<'_> {
     pub(super) async fn resume(&mut self, lease: &Item, last: &Record) -> Result<Done, Stop> {
         self.items = self.engine.store.read(&self.keys.all()).await?;
         let stopped = guard::stopped(&self.items, &self.keys);
+        let rule = self.rule.filter(|_| matches!(self.goal, Goal::Fix));
+        let ceiling = self.engine.settings.ceiling;
+        let (mode, lowered) = guard::mode(Mode::Apply, &self.subject.asked_by, rule, ceiling);
         let access = match &self.goal {
-            _ if stopped.is_some() => Access::Plan,
+            _ if stopped.is_some() || mode < Mode::Apply => Access::Plan,
             Goal::Fix => Access::Apply,
             Goal::Undo(_) => Access::Undo,
         };
@@ -950,10 +979,9 @@ impl Run<'_> {
             .change
             .clone()
             .ok_or_else(|| Stop::stage(Stage::Failed, "the last record of the run names no change"))?;
-        let facts = self.remediator.inspect(&aws, false).await;
-        let now = match facts {
-            Ok(_) => self.remediator.check(&aws, &change).await,
-            Err(error) => Err(error),
+        let (tags, now) = match self.remediator.inspect(&aws, guard::reads_tags(rule)).await {
+            Ok(facts) => (facts.tags, self.remediator.check(&aws, &change).await),
+            Err(error) => (None, Err(error)),
         };
         let whole = |to: &Value| {
             Some((
@@ -993,15 +1021,21 @@ impl Run<'_> {
                     let reason = "the change that is left is riskier than the one that was begun".to_owned();
                     end(Stage::Failed, Some(reason), Some(now), &to)
                 }
-                Left::Change(proposal) => return self.go_on(&aws, lease, now, proposal).await,
+                Left::Change(mut proposal) => {
+                    // What was decided since the intent counts as it does for a run that begins.
+                    let forbidden = lowered.or_else(|| {
+                        self.guard(None, proposal.risk, tags.as_ref(), &mut proposal.notes)
+                            .map(|(_, why)| why)
+                    });
+                    let Some(why) = forbidden else {
+                        return self.go_on(&aws, lease, now, proposal).await;
+                    };
+                    let (stage, reason) = self.not_gone_on(&change, &now, &why)?;
+                    end(stage, Some(reason), Some(now), &change.to)
+                }
                 Left::No(why) => {
-                    let to = change.to.clone();
-                    let from = self.origin.as_ref().unwrap_or(&change.from);
-                    let stage =
-                        if self.remediator.same(&now, from)? { Stage::Skipped } else { Stage::Failed };
-                    let so =
-                        if stage == Stage::Skipped { "nothing is changed" } else { "not to be gone on with" };
-                    end(stage, Some(format!("cut off, and {so}: {why}")), Some(now), &to)
+                    let (stage, reason) = self.not_gone_on(&change, &now, &why)?;
+                    end(stage, Some(reason), Some(now), &change.to)
                 }
             },
             Err(error) => match error.disposition() {
@@ -1026,6 +1060,30 @@ impl Run<'_> {
         // The lease is taken over by ending it: its etag is what we read.
         self.lease = Some(lease.etag.clone());
         Ok(self.conclude(ending).await)
+    }
+
+    /// How a run that was cut off ends where what is left is not to be made.
+    fn not_gone_on(&self, change: &Change<Value>, now: &Value, why: &str) -> Result<(Stage, String), Stop> {
+        let from = self.origin.as_ref().unwrap_or(&change.from);
+        Ok(if self.remediator.same(now, from)? {
+            (Stage::Skipped, format!("cut off, and nothing is changed: {why}"))
+        } else {
+            (Stage::Failed, format!("cut off, and not to be gone on with: {why}"))
+        })
+    }
+
+    /// Whether a run that has a lease and has something to go on with is stopped; then it is left open.
+    async fn stays_open(&mut self) -> Result<(), Stop> {
+        let why = match self.engine.store.read(&self.keys.stop_keys()).await {
+            Ok(items) => guard::stopped(&items, &self.keys),
+            Err(error) => {
+                Some(format!("the kill switch can't be read, so it is on: {}", printable(&error.message)))
+            }
+        };
+        let Some(why) = why else { return Ok(()) };
+        self.release_open().await;
+        let why = format!("run {} was cut off and can't be settled: {why}", self.id);
+        Err(Stop::retry(Duration::from_secs(900), why))
     }
 
     /// What is left of a change, by what is seen now.
@@ -1064,10 +1122,12 @@ impl Run<'_> {
         record.notes.clone_from(&notes);
         record.reason = Some("goes on where the run was cut off".to_owned());
         match self.begin(aws, record, Expect::Etag(lease.etag.clone()), Vec::new()).await {
-            Ok(()) => self.apply(aws, next, risk, notes).await,
-            Err(CommitError::Failed(error)) => Err(error.into()),
-            Err(error) => Err(Stop::retry(Duration::from_secs(5), error.to_string())),
+            Ok(()) => {}
+            Err(CommitError::Failed(error)) => return Err(error.into()),
+            Err(error) => return Err(Stop::retry(Duration::from_secs(5), error.to_string())),
         }
+        self.stays_open().await?;
+        self.apply(aws, next, risk, notes).await
     }
 
     /// For how long a change that was accepted is waited for before it is made again.
@@ -1359,12 +1419,29 @@ impl Run<'_> {
         }
     }
 
-    /// Puts what is known of the finding into the outcome, for the report.
     fn address(&self, outcome: &mut Outcome) {
         if let Some(request) = self.request {
             address(outcome, &request.finding);
         }
     }
+}
+
+/// Puts what is known of the finding into the outcome, for the report.
+pub(crate) fn address(outcome: &mut Outcome, finding: &Finding) {
+    outcome.title.clone_from(&finding.title);
+    outcome.note.clone_from(&finding.note);
+    outcome.fields.clone_from(&finding.user_defined_fields);
+    outcome.workflow_new = finding.workflow == Workflow::New;
+}
+
+/// What stands against a write.
+struct Hindrance {
+    /// How the run ends.
+    stage: Stage,
+    reason: String,
+    error: Option<Error>,
+    /// Whether its event comes again for it.
+    passes: bool,
 }
 
 /// How a look at the change ended.
@@ -1418,21 +1495,3 @@ fn outcome_of(record: &Record) -> Outcome {
         alarm: None,
     }
 }
-/// Puts what is known of the finding into the outcome, for the report.
-pub(crate) fn address(outcome: &mut Outcome, finding: &Finding) {
-    outcome.title.clone_from(&finding.title);
-    outcome.note.clone_from(&finding.note);
-    outcome.fields.clone_from(&finding.user_defined_fields);
-    outcome.workflow_new = finding.workflow == Workflow::New;
-}
-
-/// What stands against a write.
-struct Hindrance {
-    /// How the run ends.
-    stage: Stage,
-    reason: String,
-    error: Option<Error>,
-    /// Whether its event comes again for it.
-    passes: bool,
-}
-
