@@ -290,7 +290,7 @@ pub(crate) struct Controls {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Rules {
-    /// Check rules and exemptions; without PATH, the rules built in
+    /// Check rules and exemptions; without PATH, those of --rules, else the rules built in
     Check {
         /// A rules file, or a folder of them
         path: Option<PathBuf>,

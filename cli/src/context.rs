@@ -299,6 +299,22 @@ pub(crate) fn keys(text: &str, account: &str, region: &str) -> Result<Vec<Key>> 
     Ok(keys)
 }
 
+/// Which account and Region an ARN without them was taken to be of, in words; nothing where it has both.
+pub(crate) fn assumed(text: &str, account: &str, region: &str) -> String {
+    let mut parts = text.split(':').skip(3);
+    match (parts.next(), parts.next()) {
+        (Some(in_region), Some(of_account)) if in_region.is_empty() || of_account.is_empty() => {
+            let region = if in_region.is_empty() { region } else { in_region };
+            let account = if of_account.is_empty() { account } else { of_account };
+            format!(
+                " in account {account} and {} (a key says another: partition/account/region/kind/id)",
+                shown(region)
+            )
+        }
+        _ => String::new(),
+    }
+}
+
 /// An account id, or a failure that says so.
 pub(crate) fn account(text: &str) -> Result<&str> {
     if text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -100,7 +100,8 @@ impl From<Error> for Failure {
 
 impl From<RulesError> for Failure {
     fn from(error: RulesError) -> Self {
-        Self::input(error.to_string().replace('\n', " "))
+        // Names of fields and files are whatever somebody has written.
+        Self::input(crate::output::text::whole(&error.to_string().replace('\n', " ")))
     }
 }
 

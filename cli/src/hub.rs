@@ -75,16 +75,21 @@ fn filters(wanted: &Findings, rules: &RuleSet) -> Result<Vec<AwsSecurityFindingF
         // It is no control of Security Hub's: its findings are those of an account's own product.
         return Ok(vec![filters.generator_id(equals(INACTIVE_USER)).build()]);
     }
+    let mut asked = Vec::new();
     if controls.is_empty() {
         // What no rule names is not worth asking for.
         controls = rules.rules.iter().flat_map(|rule| rule.controls.clone()).collect();
         controls.sort();
         controls.dedup();
+        if controls.iter().any(|control| control == INACTIVE_USER) {
+            asked.push(filters.clone().generator_id(equals(INACTIVE_USER)).build());
+        }
         controls.retain(|control| control != INACTIVE_USER);
     }
     let filters = filters.product_name(equals("Security Hub"));
     let few = |controls: &[String]| filters.clone().set_compliance_security_control_id(all(controls)).build();
-    Ok(controls.chunks(MOST_VALUES).map(few).collect())
+    asked.extend(controls.chunks(MOST_VALUES).map(few));
+    Ok(asked)
 }
 
 #[cfg(test)]
@@ -121,6 +126,7 @@ mod tests {
             any.iter().flat_map(|filters| values(filters.compliance_security_control_id())).collect();
         assert!(asked_for.contains(&"S3.14") && asked_for.contains(&"EC2.13"));
         assert!(any.iter().all(|filters| filters.compliance_security_control_id().len() <= MOST_VALUES));
+        assert!(any.iter().any(|filters| values(filters.generator_id()) == [INACTIVE_USER]));
         assert!(any.iter().all(|filters| values(filters.severity_label()) == ["LOW"]));
         let own = Findings { control: vec![INACTIVE_USER.to_owned()], ..Findings::default() };
         let own = asked(&own).unwrap().remove(0);

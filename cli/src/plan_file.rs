@@ -97,7 +97,11 @@ pub(crate) fn private(path: &Path, text: &str) -> std::io::Result<()> {
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).and_then(|mut file| writeln!(file, "{text}"))
+    let mut file = options.open(path)?;
+    // One that was there before keeps the permissions it had.
+    #[cfg(unix)]
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    writeln!(file, "{text}")
 }
 
 /// Whether the input is meant to be a plan file.

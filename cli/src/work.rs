@@ -211,6 +211,7 @@ fn refuse_conflicts(items: &mut [Item]) {
         });
         if let Some(why) = conflict {
             item.entry = item.entry.clone().not_begun(&why);
+            item.outcome = None;
         }
     }
 }
@@ -363,7 +364,9 @@ pub(crate) async fn report(context: &Context, items: &[Item]) -> Vec<String> {
         .filter_map(|item| {
             let outcome = item.outcome.as_deref()?;
             let is_left = item.entry.finding.as_deref().is_some_and(|finding| left.contains(finding));
-            Some(Outcome { workflow_new: outcome.workflow_new && !is_left, ..outcome.clone() })
+            // What is not recorded can't be looked up.
+            let run = if item.entry.run.is_some() { outcome.run.clone() } else { String::new() };
+            Some(Outcome { run, workflow_new: outcome.workflow_new && !is_left, ..outcome.clone() })
         })
         .collect();
     let mut regions: HashMap<&str, Vec<&Outcome>> = HashMap::new();

@@ -129,7 +129,11 @@ fn note(outcome: &Outcome) -> String {
     };
     let resource =
         outcome.subject.resource.as_ref().map_or(String::new(), |key| format!(" {}", shown(&key.id)));
-    let tail = format!(". redress history --run {}", outcome.run);
+    let tail = if outcome.run.is_empty() {
+        String::new()
+    } else {
+        format!(". redress history --run {}", outcome.run)
+    };
     let head = format!("redress:{resource} {}", verdict(outcome));
     let head = if what.is_empty() { head } else { format!("{head}: {what}") };
     let mut text = cut(&head, LONGEST_NOTE / 2 + 60 - tail.chars().count()) + &tail;

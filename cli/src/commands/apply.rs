@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use jiff::Timestamp;
-use redress_router::audit::Verb;
+use redress_router::{audit::Verb, event::shown};
 
 use super::{ask, entries, head, of, outcomes, tell};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     context::{Context, Use, paint},
     exit::{Exit, Failure, Result},
     input::{self, Given},
-    output::{self, Counts, text},
+    output::{self, Counts, Entry, text},
     plan_file::{self, Agreed},
     work::{self, Item, Job},
 };
@@ -60,7 +60,8 @@ pub(crate) async fn run(global: &Global, args: &Apply, around: &mut Surroundings
         if !as_text {
             outcomes(around, global, paint, &context, &items, ("apply", "Apply", "verified"))?;
         }
-        return Ok(output::exit(&of(&items)));
+        let told = tell(around, &context, &items, args.report).await?;
+        return Ok(output::exit(&of(&items)).and(told));
     }
     let question = if pending == 1 {
         "Apply this change?".to_owned()
@@ -120,7 +121,16 @@ fn only_agreed(items: &[Item], agreed: &[Agreed]) -> Vec<Item> {
             let key = item.entry.resource.as_deref();
             key.is_none() || key == Some(&resource)
         });
-        let Some(item) = found else { continue };
+        let Some(item) = found else {
+            // Such as one of an account's resources that is not listed any more.
+            let of_finding = items.iter().find(of_finding);
+            let why = format!("`{}` is not what the finding leads to now; plan again", shown(&resource));
+            kept.extend(of_finding.map(|item| {
+                let entry = Entry { resource: Some(resource), ..item.entry.clone() };
+                Item { entry: entry.not_begun(&why), outcome: None, ..item.clone() }
+            }));
+            continue;
+        };
         let mut item = item.clone();
         item.entry.same_as = None;
         if item.entry.pending() && item.entry.change.as_ref() != Some(&one.change) {

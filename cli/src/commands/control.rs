@@ -68,8 +68,8 @@ pub(crate) async fn resume(global: &Global, args: &Scope, around: &mut Surroundi
 fn scope(global: &Global, args: &Scope, around: &mut Surroundings) -> Result<StopScope> {
     Ok(match (&args.rule, &args.account) {
         (Some(rule), _) => {
-            // The rules at hand need not be the deployment's: worth a word, not a refusal.
-            if rules(global)?.0.rule(rule).is_none() {
+            // The rules at hand need not be the deployment's, nor sound: worth a word, not a refusal.
+            if !rules(global).is_ok_and(|(rules, _)| rules.rule(rule).is_some()) {
                 let rule = text::whole(rule);
                 writeln!(
                     around.err,

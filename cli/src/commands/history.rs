@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     Surroundings,
     args::{Format, Global, History},
-    context::{Reach, Use, account, deployed, keys, paint, store},
+    context::{Reach, Use, account, assumed, deployed, keys, paint, store},
     exit::{Exit, Failure, Result},
     output::{Paint, json, json::Changed, lines, text},
 };
@@ -57,7 +57,7 @@ pub(crate) async fn run(global: &Global, args: &History, around: &mut Surroundin
     };
     let (store, _) = store(global, reach.as_ref().map(|reach| &reach.aws), Use::Read)?;
     let limit = usize::from(args.limit);
-    let mut runs = Vec::new();
+    let (mut runs, mut none) = (Vec::new(), String::new());
     if let Some(run) = &args.run {
         runs.push(run.clone());
     } else {
@@ -70,6 +70,12 @@ pub(crate) async fn run(global: &Global, args: &History, around: &mut Surroundin
                 let mut refs = Vec::new();
                 for key in keys(resource, &account, &region)? {
                     refs.extend(store.runs(Index::Resource(&key.to_string()), limit).await?);
+                }
+                // Of several keys, as a resource has that is regional and global: as if they were one.
+                refs.sort_by_key(|run| std::cmp::Reverse(run.time));
+                refs.truncate(limit);
+                if refs.is_empty() {
+                    none = assumed(resource, &account, &region);
                 }
                 refs
             }
@@ -113,7 +119,7 @@ pub(crate) async fn run(global: &Global, args: &History, around: &mut Surroundin
             let name = text::whole(&store.name());
             let many = told.len();
             if many == 0 {
-                writeln!(around.out, "No runs in {name}.")?;
+                writeln!(around.out, "No runs{none} in {name}.")?;
             } else if broken == 0 {
                 let word = if many == 1 { "run" } else { "runs" };
                 writeln!(around.out, "{many} {word} in {name}; every chain of records is whole.")?;
@@ -188,6 +194,15 @@ fn print(out: &mut dyn std::io::Write, paint: Paint, told: &Told, detailed: bool
         for record in records {
             let time = record.time.strftime("%H:%M:%S%.3f");
             writeln!(out, "  record {} {time} {}", record.seq, record.stage.as_str())?;
+            for note in &record.notes {
+                writeln!(out, "    note: {}", text::whole(note))?;
+            }
+            if let Some(code) = &record.error_code {
+                writeln!(out, "    AWS's error: {}", shown(code))?;
+            }
+            if let Some(after) = &record.after {
+                writeln!(out, "    seen at the end: {}", text::whole(&after.to_string()))?;
+            }
             for call in &record.calls {
                 let status = call.status.map_or("no answer".to_owned(), |status| status.to_string());
                 let id =

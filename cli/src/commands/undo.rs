@@ -16,7 +16,7 @@ use super::{ask, asks_nothing_in_json, entries, head, of, outcomes, tell};
 use crate::{
     Surroundings,
     args::{Format, Global, Patience, Undo},
-    context::{Context, Use, keys, paint},
+    context::{Context, Use, assumed, keys, paint},
     exit::{Exit, Failure, Result},
     input::{self, Given},
     output::{self, Counts, text},
@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How many runs of a resource are looked through: as many as the engine does.
-const HORIZON: usize = 200;
+const HORIZONS: [usize; 2] = [200, 10_000];
 
 pub(crate) async fn run(global: &Global, args: &Undo, around: &mut Surroundings) -> Result<Exit> {
     asks_nothing_in_json(global, args.yes || args.dry_run)?;
@@ -89,7 +89,8 @@ pub(super) async fn all(
     }
     if way.dry_run || pending == 0 {
         outcomes(around, global, paint, context, &items, (way.kind, way.name, "planned"))?;
-        return Ok(output::exit(&of(&items)));
+        let told = tell(around, context, &items, way.report && !way.dry_run).await?;
+        return Ok(output::exit(&of(&items)).and(told));
     }
     if as_text {
         entries(around, paint, &items)?;
@@ -141,7 +142,9 @@ async fn by_run(context: &Context, run: &str) -> Result<Given> {
 async fn by_resource(context: &Context, resource: &str, control: Option<&str>) -> Result<Given> {
     last(context, resource, control).await?.ok_or_else(|| {
         let store = context.engine.store.name();
-        Failure::input(format!("nothing to undo: no change of `{}` is left in {store}", shown(resource)))
+        let (account, region) = (&context.caller.account, &context.reach.region);
+        let of = assumed(resource, account, region);
+        Failure::input(format!("nothing to undo: no change of `{}`{of} is left in {store}", shown(resource)))
     })
 }
 
@@ -156,19 +159,30 @@ pub(super) async fn last(context: &Context, resource: &str, control: Option<&str
         (Some(control), remediator) => remediator.is_some_and(|found| found.spec().serves(control.as_str())),
     };
     let store = Arc::clone(&context.engine.store);
+    let mut last: Option<RunRef> = None;
     for key in keys(resource, &context.caller.account, &context.reach.region)? {
-        let runs = store.runs(Index::Resource(&key.to_string()), HORIZON).await?;
-        // An undo that failed has undone nothing.
-        let done = runs.iter().filter(|run| run.stage == Stage::Undone);
-        let undone: Vec<&str> = done.filter_map(|run| run.undoes.as_deref()).collect();
-        let left = |run: &&RunRef| {
-            run.stage == Stage::Verified && serves(run) && !undone.contains(&run.run.as_str())
-        };
-        if let Some(run) = runs.iter().find(left) {
-            return by_run(context, &run.run).await.map(Some);
+        for horizon in HORIZONS {
+            let runs = store.runs(Index::Resource(&key.to_string()), horizon).await?;
+            // An undo that failed has undone nothing.
+            let done = runs.iter().filter(|run| run.stage == Stage::Undone);
+            let undone: Vec<&str> = done.filter_map(|run| run.undoes.as_deref()).collect();
+            let left = |run: &&RunRef| {
+                run.stage == Stage::Verified && serves(run) && !undone.contains(&run.run.as_str())
+            };
+            let found = runs.iter().find(left);
+            let is_later = |run: &&RunRef| last.as_ref().is_none_or(|known| known.time < run.time);
+            if let Some(run) = found.filter(is_later) {
+                last = Some(run.clone());
+            }
+            if found.is_some() || runs.len() < horizon {
+                break;
+            }
         }
     }
-    Ok(None)
+    match last {
+        Some(run) => by_run(context, &run.run).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 async fn records(context: &Context, run: &str) -> Result<Vec<Record>> {

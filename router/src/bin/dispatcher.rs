@@ -13,6 +13,7 @@ use redress_router::{
     budget::Budget,
     config::Config,
     engine::{Activity, Engine, Settings},
+    event::shown,
     report::Reporter,
     service::Service,
     store::{Clock, Store, dynamodb::DynamoDb, memory::Memory},
@@ -36,13 +37,18 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let level = std::env::var("REDRESS_LOG").ok().and_then(|level| level.parse().ok());
+    let given = std::env::var("REDRESS_LOG").ok();
+    let level: Option<LevelFilter> = given.as_deref().and_then(|level| level.parse().ok());
     // Records are logged whatever the level: the log is their second copy.
     let filter = Targets::new()
         .with_default(level.unwrap_or(LevelFilter::INFO))
         .with_target("audit", LevelFilter::INFO);
     let lines = tracing_subscriber::fmt::layer().json().flatten_event(true);
     tracing_subscriber::registry().with(lines).with(filter).init();
+    if let (Some(given), None) = (&given, level) {
+        tracing::error!(given = shown(given), "REDRESS_LOG is no level: the function can't start");
+        return ExitCode::FAILURE;
+    }
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
