@@ -152,6 +152,15 @@ async fn versioning_is_unset_then_enabled_then_suspended() {
     assert!(lock.object_lock_configuration.unwrap().object_lock_enabled.is_some());
 }
 
+/// From before there were filters.
+fn rule_of_old() -> LifecycleRule {
+    let date = aws_smithy_types::DateTime::from_secs(1_893_456_000);
+    let rule = LifecycleRule::builder().id("old").status(ExpirationStatus::Enabled);
+    #[expect(deprecated, reason = "rules of this form are still in use")]
+    let rule = rule.prefix("old/");
+    rule.expiration(LifecycleExpiration::builder().date(date).build()).build().unwrap()
+}
+
 fn full_rules() -> Vec<LifecycleRule> {
     let rule = || LifecycleRule::builder().status(ExpirationStatus::Enabled);
     let tag = |key: &str| aws_sdk_s3::types::Tag::builder().key(key).value("a & b").build().unwrap();
@@ -163,9 +172,6 @@ fn full_rules() -> Vec<LifecycleRule> {
         .object_size_less_than(1_000_000)
         .build();
     let transition = |class, days| Transition::builder().storage_class(class).days(days).build();
-    let date = aws_smithy_types::DateTime::from_secs(1_893_456_000);
-    #[expect(deprecated, reason = "rules of this form are still in use")]
-    let old = rule().id("old").prefix("old/").expiration(LifecycleExpiration::builder().date(date).build());
     vec![
         rule()
             .id("and")
@@ -200,7 +206,6 @@ fn full_rules() -> Vec<LifecycleRule> {
             .expiration(LifecycleExpiration::builder().expired_object_delete_marker(true).build())
             .build()
             .unwrap(),
-        old.build().unwrap(),
         rule()
             .id("everything")
             .filter(LifecycleRuleFilter::builder().prefix("").build())
@@ -225,6 +230,11 @@ async fn lifecycle_keeps_every_field_and_the_header() {
     assert_eq!(code(get().await), is("NoSuchLifecycleConfiguration", 404));
 
     let varies = TransitionDefaultMinimumObjectSize::VariesByStorageClass;
+    let mixed = [full_rules(), vec![rule_of_old()]].concat();
+    assert_eq!(code(put(mixed, None).await), is("InvalidRequest", 400));
+    put(vec![rule_of_old()], None).await.unwrap();
+    assert_eq!(get().await.unwrap().rules(), [rule_of_old()]);
+
     let answer = put(full_rules(), Some(varies.clone())).await.unwrap();
     assert_eq!(answer.transition_default_minimum_object_size, Some(varies.clone()));
     let found = get().await.unwrap();
