@@ -190,10 +190,6 @@ fn a_parameter_is_named_with_what_it_may_be() {
     );
 }
 
-#[test]
-fn exemptions_that_could_never_count_are_refused() {
-    let entry = |resource: &str, more: &str, until: &str| {
-        format!(
 /// Findings, and people, spell an ARN in more than one way.
 #[test]
 fn an_exemption_counts_however_its_arn_is_spelt() {
@@ -227,6 +223,10 @@ fn an_exemption_counts_however_its_arn_is_spelt() {
     }
 }
 
+#[test]
+fn exemptions_that_could_never_count_are_refused() {
+    let entry = |resource: &str, more: &str, until: &str| {
+        format!(
             "exemptions:\n  - resource: {resource}\n    owner: web\n    reason: kept\n    until: {until}\n{more}"
         )
     };
@@ -237,16 +237,16 @@ fn an_exemption_counts_however_its_arn_is_spelt() {
              `partition/account/region/kind/id`, nor has it a `*`",
         ),
         (
-            entry("arn:aws:s3:::logs", "", "31.1.2027"),
-            "line 5 column 12: exemptions[0]: until: `31.1.2027` is no date like 2027-01-31",
-        ),
-        (
             entry(
                 "arn:aws:iam::123456789012:group/web",
                 "    remediator: iam.deactivate_old_keys\n",
                 "2027-01-31",
             ),
             "line 2 column 15: exemptions[0]: resource: is no ARN of a resource that could be fixed",
+        ),
+        (
+            entry("arn:aws:s3:::logs", "", "31.1.2027"),
+            "line 5 column 12: exemptions[0]: until: `31.1.2027` is no date like 2027-01-31",
         ),
         (
             entry("arn:aws:s3:::logs", "    remediator: s3.requiretls\n", "2027-01-31"),
