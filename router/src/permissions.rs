@@ -219,9 +219,11 @@ pub const PERMISSIONS: &[Permission] = &[
     Permission::allow(
         Part::Ocsf,
         "TellSecurityHubV2",
-        &["securityhub:BatchUpdateFindingsV2"],
-        ANYTHING,
-        "the comment on an OCSF finding; the Service Authorization Reference names no resource for it",
+        // The operation BatchUpdateFindingsV2 has no action of its own:
+        // https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecurityhub.html
+        &["securityhub:BatchUpdateFindings"],
+        &["arn:${partition}:securityhub:${region}:${account}:hubv2/*"],
+        "the comment on an OCSF finding",
     ),
     Permission::allow(
         Part::Cognito,

@@ -328,10 +328,6 @@ for at, document in json.load(sys.stdin).items():
 /// What parliament says, and why it stays.
 const EXPLAINED: &[(&[&str], &str)] = &[
     (
-        &["UNKNOWN_ACTION", "BatchUpdateFindingsV2"],
-        "its copy of the reference is older than Security Hub's second version",
-    ),
-    (
         &["RESOURCE_POLICY_PRIVILEGE_ESCALATION", "s3:PutBucketPolicy"],
         "S3.5 is cleared by a statement in the bucket's policy",
     ),
