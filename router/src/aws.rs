@@ -244,11 +244,13 @@ pub fn sts_session_policy(purpose: &Purpose<'_>) -> Value {
     session
 }
 
-/// Allows [`control_params`] in a finding's account. A control is no resource: AWS offers no ARN for it.
+/// Allows [`control_params`] in a finding's account. A control is no resource: AWS offers no ARN for it. The
+/// [operation](https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecurityhub.html) is checked
+/// for the second action as well.
 pub fn control_parameters_statement() -> Value {
     json!({
         "Effect": "Allow",
-        "Action": ["securityhub:BatchGetSecurityControls"],
+        "Action": ["securityhub:BatchGetSecurityControls", "securityhub:DescribeStandardsControls"],
         "Resource": "*",
     })
 }
