@@ -65,7 +65,7 @@ resource "aws_sqs_queue_policy" "findings" {
         Principal = { Service = "events.amazonaws.com" }
         Action    = "sqs:SendMessage"
         Resource  = aws_sqs_queue.findings.arn
-        Condition = { ArnEquals = { "aws:SourceArn" = local.event_rules } }
+        Condition = { ArnLike = { "aws:SourceArn" = local.event_rules } }
       },
       {
         Sid       = "NobodyElse"
@@ -73,7 +73,7 @@ resource "aws_sqs_queue_policy" "findings" {
         Principal = "*"
         Action    = "sqs:SendMessage"
         Resource  = aws_sqs_queue.findings.arn
-        Condition = { ArnNotEquals = merge(
+        Condition = { ArnNotLike = merge(
           { "aws:SourceArn" = local.event_rules },
           length(var.operators) > 0 ? { "aws:PrincipalArn" = var.operators } : null,
         ) }
@@ -99,13 +99,15 @@ resource "aws_sqs_queue_policy" "events_dead" {
       Principal = { Service = "events.amazonaws.com" }
       Action    = "sqs:SendMessage"
       Resource  = aws_sqs_queue.dead["events"].arn
-      Condition = { ArnEquals = { "aws:SourceArn" = concat(local.event_rules, [aws_cloudwatch_event_rule.recover.arn], aws_cloudwatch_event_rule.outcomes[*].arn) } }
+      Condition = { ArnLike = { "aws:SourceArn" = local.event_rules } }
     }]
   })
 }
 
 locals {
-  event_rules = concat(values(aws_cloudwatch_event_rule.findings)[*].arn, aws_cloudwatch_event_rule.actions[*].arn)
+  # By their names: a policy that lists each outgrows the 8,192 bytes that SQS takes at some forty rules.
+  # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-policies.html
+  event_rules = "arn:${local.partition}:events:${local.region}:${local.account}:rule/${var.name}-*"
 }
 
 # Tables
