@@ -13,11 +13,18 @@ locals {
       for part in local.dispatcher_parts :
       jsondecode(templatefile("${path.module}/policies/${part}.json", merge(local.place, { key = coalesce(var.kms_key_arn, "none") }))).Statement
     ]),
-    flatten([
-      for account in local.accounts :
-      jsondecode(templatefile("${path.module}/policies/member.json", merge(local.place, { member = account }))).Statement
-    ]),
   )
+
+  # One statement for all accounts: the policies that are written into a role hold 10,240 characters in all.
+  # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+  member_statements = [
+    for statement in jsondecode(templatefile("${path.module}/policies/member.json", merge(local.place, { member = "MEMBER" }))).Statement :
+    merge(statement, {
+      Sid      = replace(statement.Sid, "MEMBER", "")
+      Resource = flatten([for account in local.accounts : [for on in statement.Resource : replace(on, "MEMBER", account)]])
+    })
+  ]
+  dispatcher_policy = jsonencode({ Version = "2012-10-17", Statement = concat(local.dispatcher_statements, local.member_statements) })
 }
 
 resource "aws_iam_role" "dispatcher" {
@@ -39,7 +46,14 @@ resource "aws_iam_role" "dispatcher" {
 resource "aws_iam_role_policy" "dispatcher" {
   name   = "dispatcher"
   role   = aws_iam_role.dispatcher.id
-  policy = jsonencode({ Version = "2012-10-17", Statement = local.dispatcher_statements })
+  policy = local.dispatcher_policy
+
+  lifecycle {
+    precondition {
+      condition     = length(local.dispatcher_policy) <= 10240
+      error_message = "The dispatcher's policy has ${length(local.dispatcher_policy)} characters, and IAM takes 10,240: `member_accounts` has too many accounts for one deployment."
+    }
+  }
 }
 
 resource "aws_cloudwatch_log_group" "dispatcher" {

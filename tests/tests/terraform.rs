@@ -108,6 +108,35 @@ fn every_argument_is_one_that_the_provider_knows() {
     }
 }
 
+/// An organization's accounts fit into the one policy that the dispatcher's role has room for, and what does not is said
+/// before anything is made.
+#[test]
+fn a_hundred_accounts_are_one_statement() {
+    let work = Folder::new();
+    let of = |many: u64| {
+        let accounts: Vec<String> =
+            (0..many).map(|number| format!("{:012}", 100_000_000_000 + number)).collect();
+        work.root()
+            .variable("member_accounts", json!(accounts))
+            .variable("cognito", json!({ "user_pools": ["eu-west-1_AbCdEfGhI"] }))
+            .variable("finding_formats", json!(["ASFF", "OCSF"]))
+            .evaluate(&Imagined::default())
+    };
+    let done = of(90).unwrap_or_else(|error| panic!("{error}"));
+    let policy = done.at("aws_iam_role_policy.dispatcher").unwrap().text("policy").unwrap().to_owned();
+    // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+    assert!(policy.len() <= 10_240, "{}", policy.len());
+    let policy: Value = serde_json::from_str(&policy).unwrap();
+    let statements = policy["Statement"].as_array().unwrap();
+    let remediate: Vec<&Value> = statements.iter().filter(|one| one["Sid"] == "Remediate").collect();
+    assert_eq!(remediate.len(), 1);
+    assert_eq!(remediate[0]["Resource"].as_array().unwrap().len(), 91);
+    let queue = done.at("aws_sqs_queue_policy.findings").unwrap().text("policy").unwrap();
+    assert!(queue.len() < 2_000, "{queue}");
+    let error = of(200).unwrap_err().to_string();
+    assert!(error.contains("too many accounts"), "{error}");
+}
+
 /// Each body with one letter less in one of its names.
 fn misspelt(body: &Body) -> Vec<(String, Body)> {
     let structures: Vec<&Structure> = body.iter().collect();
