@@ -51,10 +51,19 @@ output "dashboard" {
 output "kms_key_statements" {
   description = "Statements that the policy of a key of your own needs (`kms_key_arn`), as JSON: the AWS services that put encrypted messages and logs."
   value = jsonencode([
+    # EventBridge's messages to an encrypted topic bear no such condition; the queues' and the topic's own policies say
+    # whose rules they take. https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
     {
-      Sid       = "RedressMessages"
+      Sid       = "RedressEvents"
       Effect    = "Allow"
-      Principal = { Service = ["events.amazonaws.com", "cloudwatch.amazonaws.com"] }
+      Principal = { Service = "events.amazonaws.com" }
+      Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+      Resource  = "*"
+    },
+    {
+      Sid       = "RedressAlarms"
+      Effect    = "Allow"
+      Principal = { Service = "cloudwatch.amazonaws.com" }
       Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
       Resource  = "*"
       Condition = { StringEquals = { "aws:SourceAccount" = local.account } }
