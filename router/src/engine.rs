@@ -200,6 +200,8 @@ pub struct Dismissed<'a> {
     pub account: &'a str,
     /// The Region that received the event.
     pub region: &'a str,
+    /// The note that stands on it.
+    pub note: Option<Note>,
     /// Skipped or refused.
     pub stage: Stage,
     /// Why, in a line.
@@ -454,6 +456,7 @@ impl Engine {
         let keys = Keys::new(key, remediator, &request.event, &request.finding.id, rule.map(Rule::name));
         Run {
             request: Some(request),
+            note: request.finding.note.clone(),
             rule,
             ..self.new_run(keys, subject, key.clone(), remediator, request.deadline)
         }
@@ -488,6 +491,7 @@ impl Engine {
             origin: None,
             recorded_calls: 0,
             asides: Vec::new(),
+            note: None,
         }
     }
 
@@ -678,6 +682,7 @@ impl Engine {
         };
         let keys = Keys::new(&key, remediator, dismissed.event, &id, None);
         let mut run = self.new_run(keys, subject, key, remediator, Instant::now());
+        run.note.clone_from(&dismissed.note);
         run.look_back().await;
         let reason = Some(dismissed.why.to_owned());
         run.conclude(Ending { reason, ..Ending::new(dismissed.stage, Vec::new()) }).await

@@ -258,6 +258,8 @@ pub struct FindingKey {
     pub product_arn: String,
     /// OCSF `metadata.uid`.
     pub metadata_uid: Option<String>,
+    /// The note that stands on a finding in ASFF: an answer takes its place.
+    pub note: Option<Note>,
 }
 
 impl FindingKey {
@@ -269,7 +271,13 @@ impl FindingKey {
             Format::Ocsf => (text("/finding_info/uid")?, text("/metadata/product/uid")?),
         };
         let metadata_uid = text("/metadata/uid").filter(|_| format == Format::Ocsf).map(str::to_owned);
-        Some(Self { format, id: id.to_owned(), product_arn: product_arn.to_owned(), metadata_uid })
+        let owned = |path| text(path).map(str::to_owned);
+        let note = owned("/Note/Text").filter(|_| format == Format::Asff).map(|text| Note {
+            text,
+            updated_by: owned("/Note/UpdatedBy").unwrap_or_default(),
+            updated_at: owned("/Note/UpdatedAt"),
+        });
+        Some(Self { format, id: id.to_owned(), product_arn: product_arn.to_owned(), metadata_uid, note })
     }
 }
 
@@ -420,6 +428,7 @@ impl Finding {
             id: self.id.clone(),
             product_arn: self.product_arn.clone(),
             metadata_uid: self.metadata_uid.clone(),
+            note: self.note.clone(),
         }
     }
 

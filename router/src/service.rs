@@ -386,6 +386,7 @@ impl Service {
                 continue;
             }
             // A person who clicked gets an answer.
+            let note = key.as_ref().and_then(|key| key.note.clone());
             let finding = key.map(|key| FindingRef {
                 id: key.id,
                 product: key.product_arn,
@@ -399,6 +400,7 @@ impl Service {
                 verb: order.verb,
                 account: &envelope.account,
                 region: &envelope.region,
+                note,
                 stage,
                 why: &why,
             };

@@ -31,6 +31,7 @@ use redress_remediators::{Error, ErrorKind, Risk};
 use redress_router::{
     audit::{Asker, Stage, Verb},
     engine::{Dismissed, Done, told},
+    finding::Note,
     guard::{Stop, StopScope},
     rules::Mode,
     store::{Commit, Expect, Op, Store},
@@ -707,7 +708,9 @@ async fn an_undo_is_for_a_change_that_is_not_yet_undone() {
 #[tokio::test(start_paused = true)]
 async fn what_was_dismissed_is_said_as_it_was() {
     let world = World::new("dismissed", RULES);
+    let mine = Note { text: "mine".to_owned(), updated_by: "an analyst".to_owned(), updated_at: None };
     let dismissed = Dismissed {
+        note: Some(mine.clone()),
         finding: None,
         event: "e-1",
         asked_by: clicked("e-1"),
@@ -720,6 +723,10 @@ async fn what_was_dismissed_is_said_as_it_was() {
     let done = world.engine.dismiss(&dismissed).await;
     assert_eq!((stage(&done), reason(&done).as_str()), (Stage::Skipped, "a sample"));
     let Done::Outcome(outcome) = &done else { panic!("{done:?}") };
+    // An answer takes the place of the note that stands there: that one follows, and stays in the record.
+    assert_eq!(outcome.note.as_ref(), Some(&mine));
+    let kept = world.records()[0].replaced_note.clone().unwrap();
+    assert_eq!((&kept["text"], &kept["updated_by"]), (&json!("mine"), &json!("an analyst")));
     let commit = told(outcome).unwrap();
     let [Op::Put { body, expires, .. }] = commit.ops.as_slice() else { panic!("{commit:?}") };
     assert_eq!(body["reported"], true);

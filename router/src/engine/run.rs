@@ -60,6 +60,8 @@ pub(super) struct Run<'e> {
     pub(super) recorded_calls: usize,
     /// What could not be read and need not be.
     pub(super) asides: Vec<String>,
+    /// The note that stands on the finding, as far as it is at hand.
+    pub(super) note: Option<Note>,
 }
 
 /// What a run is to reach.
@@ -1298,7 +1300,7 @@ impl Run<'_> {
         record.error_code = error.as_ref().and_then(|error| error.code.clone());
         record.after = after;
         if crate::report::tells(stage, automatic)
-            && let Some(note) = self.request.and_then(|request| request.finding.note.as_ref())
+            && let Some(note) = &self.note
             && crate::report::foreign(note)
         {
             let Note { text, updated_by, updated_at } = note;
@@ -1420,8 +1422,9 @@ impl Run<'_> {
     }
 
     fn address(&self, outcome: &mut Outcome) {
-        if let Some(request) = self.request {
-            address(outcome, &request.finding);
+        match self.request {
+            Some(request) => address(outcome, &request.finding),
+            None => outcome.note.clone_from(&self.note),
         }
     }
 }
