@@ -239,6 +239,8 @@ pub struct Outcome {
     pub fields: BTreeMap<String, String>,
     /// Whether the workflow is still NEW.
     pub workflow_new: bool,
+    /// Whether what stands on the finding is not known: then nothing is written to it.
+    pub unread: bool,
     /// When it was decided.
     pub time: Timestamp,
     /// The memo to mark once everybody is told, with its etag; `None` where nothing was stored.

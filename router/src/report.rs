@@ -66,7 +66,7 @@ pub fn update(outcome: &Outcome) -> Option<Update> {
     if !tells(outcome.stage, outcome.subject.asked_by.is_automatic()) {
         return None;
     }
-    outcome.subject.finding.as_ref().filter(|finding| !finding.unlisted)?;
+    outcome.subject.finding.as_ref().filter(|finding| !finding.unlisted && !outcome.unread)?;
     let changed = outcome.stage.changed();
     Some(Update {
         note: note(outcome),

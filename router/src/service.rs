@@ -269,10 +269,13 @@ impl Service {
     async fn recover(&self, function_arn: &str, deadline: Instant) -> Result<Value, TryAgain> {
         let mut done = self.engine.recover(deadline).await.map_err(|error| TryAgain(error.to_string()))?;
         let settled = done.len();
-        // What can't be told now is made up when the run's own event comes again.
-        self.reporter.look_up(&mut done).await.map_err(|error| TryAgain(error.to_string()))?;
+        let looked = self.reporter.look_up(&mut done).await;
         if let Some(why) = self.tell(&done).await {
             return Err(TryAgain(why));
+        }
+        if let Err(error) = looked {
+            // The records and the events tell of it; the note is made up if the run's own event comes again.
+            error!(%error, "findings of settled runs can't be read: no note is written to them");
         }
         let mut answer = serde_json::json!({ "settled": settled });
         if self.activity.is_some() {

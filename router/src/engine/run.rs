@@ -307,7 +307,8 @@ impl Run<'_> {
     }
 
     /// Keeps clear of whoever is at the resource, and settles what was cut off. AWS's refusal of a change that
-    /// this event had begun is the event's outcome: a run anew would say that nothing was changed.
+    /// this event had begun is the event's outcome, and so is that it may not be gone on with: a run anew would say that
+    /// nothing was changed.
     async fn wait_for_others(&mut self, request: &Request) -> Result<Option<Done>, Stop> {
         let now = (self.engine.clock)();
         let Some(item) = self.items.get(&self.keys.lease).cloned() else { return Ok(None) };
@@ -325,7 +326,7 @@ impl Run<'_> {
             Done::Outcome(mut outcome)
                 if own
                     && matches!(outcome.stage, Stage::Denied | Stage::Failed)
-                    && outcome.error_code.is_some() =>
+                    && (outcome.error_code.is_some() || outcome.error == Some(ErrorKind::Blocked)) =>
             {
                 self.address(&mut outcome);
                 return Ok(Some(Done::Outcome(outcome)));
@@ -602,7 +603,7 @@ impl Run<'_> {
         } else if fix {
             (Stage::Compliant, "the resource is as the control wants it".to_owned(), None)
         } else {
-            (Stage::Skipped, "nothing to undo: it is already as it was".to_owned(), None)
+            (Stage::Skipped, "nothing to undo: of what can be put back, all is as it was".to_owned(), None)
         };
         let ending = Ending { reason: Some(reason), after: Some(now), alarm, ..Ending::new(stage, calls) };
         self.conclude(ending).await
@@ -739,7 +740,7 @@ impl Run<'_> {
         others.then(|| Hindrance {
             stage: Stage::Skipped,
             reason: "another run has just ended on the resource; nothing was written".to_owned(),
-            error: None,
+            error: Some(Error::new(ErrorKind::Drifted, "drifted")),
             passes: true,
         })
     }
@@ -964,7 +965,11 @@ impl Run<'_> {
         let stopped = guard::stopped(&self.items, &self.keys);
         let rule = self.rule.filter(|_| matches!(self.goal, Goal::Fix));
         let ceiling = self.engine.settings.ceiling;
-        let (mode, lowered) = guard::mode(Mode::Apply, &self.subject.asked_by, rule, ceiling);
+        let (mut mode, mut lowered) = guard::mode(Mode::Apply, &self.subject.asked_by, rule, ceiling);
+        // What a rule forbids is known no more where there is none.
+        if let (Some(name), Goal::Fix, None) = (&self.subject.rule, &self.goal, rule) {
+            (mode, lowered) = (Mode::Plan, Some(format!("there is no rule `{}` any more", shown(name))));
+        }
         let access = match &self.goal {
             _ if stopped.is_some() || mode < Mode::Apply => Access::Plan,
             Goal::Fix => Access::Apply,
@@ -1033,7 +1038,9 @@ impl Run<'_> {
                         return self.go_on(&aws, lease, now, proposal).await;
                     };
                     let (stage, reason) = self.not_gone_on(&change, &now, &why)?;
-                    end(stage, Some(reason), Some(now), &change.to)
+                    let blocked =
+                        Some(Error::new(ErrorKind::Blocked, why)).filter(|_| stage == Stage::Failed);
+                    Ending { error: blocked, ..end(stage, Some(reason), Some(now), &change.to) }
                 }
                 Left::No(why) => {
                     let (stage, reason) = self.not_gone_on(&change, &now, &why)?;
@@ -1493,6 +1500,7 @@ fn outcome_of(record: &Record) -> Outcome {
         note: None,
         fields: BTreeMap::new(),
         workflow_new: false,
+        unread: false,
         time: record.time,
         memo: None,
         alarm: None,

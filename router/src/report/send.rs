@@ -16,6 +16,7 @@ use crate::{
     audit::FindingRef,
     engine::{Done, Outcome, address},
     event::{Decoded, shown},
+    finding::Finding,
     hub,
 };
 
@@ -57,12 +58,13 @@ impl Reporter {
     /// Fills in what stands on the findings of runs that were settled without their event: a note takes the place of
     /// the one that is there, and fields that of all fields. A comment on an OCSF finding takes no other's place.
     ///
-    /// # Errors
-    /// As Security Hub said it: then nothing may be told, lest what stands there be lost.
+    /// Where that can't be read, nothing may be written to the finding, lest what stands there be lost: the outcome is
+    /// marked so, and not as told. The error is that of the last.
     pub async fn look_up(&self, done: &mut [Done]) -> Result<()> {
         if !self.channels.findings {
             return Ok(());
         }
+        let mut all = Ok(());
         for done in done {
             let Done::Outcome(outcome) = done else { continue };
             if update(outcome).is_none() {
@@ -77,15 +79,26 @@ impl Reporter {
                 .id(is(&finding.id))
                 .product_arn(is(&finding.product))
                 .build();
-            for decoded in hub::findings(self.hub().await, &filters, |_| {}).await? {
-                if let Decoded::Finding(found) = decoded
-                    && found.id == finding.id
-                {
-                    address(outcome, &found);
+            match hub::findings(self.hub().await, &filters, |_| {}).await {
+                Ok(found) => {
+                    for decoded in found {
+                        if let Decoded::Finding(found) = decoded
+                            && found.id == finding.id
+                        {
+                            address(outcome, &found);
+                            // Of several resources, or of those an account stands for, others may be left to be
+                            // dealt with, and rules come back to a finding that is NEW.
+                            outcome.workflow_new &= names_only(&found, outcome);
+                        }
+                    }
+                }
+                Err(error) => {
+                    (outcome.unread, outcome.memo) = (true, None);
+                    all = Err(error);
                 }
             }
         }
-        Ok(())
+        all
     }
 
     async fn hub(&self) -> &aws_sdk_securityhub::Client {
@@ -162,6 +175,13 @@ impl Reporter {
         }
         told
     }
+}
+
+/// Whether the finding names one resource, and it is the outcome's own.
+fn names_only(finding: &Finding, outcome: &Outcome) -> bool {
+    let [one] = finding.resources.as_slice() else { return false };
+    let key = outcome.subject.resource.as_ref();
+    key.is_some_and(|key| key.kind == one.kind)
 }
 
 async fn update_v1(

@@ -106,6 +106,42 @@ async fn what_was_cut_off_heeds_what_was_decided_since() {
     }
 }
 
+/// Without its rule nobody knows what was forbidden.
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_rule_is_gone_is_not_gone_on_with() {
+    let mut world = World::new("rule-gone", RULES);
+    cut_off(&world, "e-1").await;
+    let other = RULES.replace("turn-on", "another");
+    world.engine.rules = RuleSet::parse(&[("rules.yaml", &other)], None, REGISTRY).unwrap();
+    let done = world.engine.recover(deadline()).await.unwrap();
+    assert_eq!(stage(&done[0]), Stage::Skipped, "{done:?}");
+    assert!(reason(&done[0]).contains("there is no rule `turn-on` any more"), "{done:?}");
+    assert_eq!(world.thing(|thing| thing.writes), 0);
+    // What is made already is no less so.
+    let mut world = World::new("rule-gone-made", RULES);
+    world.thing(|thing| thing.hangs_after = true);
+    assert!(tokio::time::timeout(Duration::from_secs(600), world.imported("e-1")).await.is_err());
+    world.thing(|thing| thing.hangs_after = false);
+    world.pass_seconds(600);
+    world.engine.rules = RuleSet::parse(&[("rules.yaml", &other)], None, REGISTRY).unwrap();
+    assert_eq!(stage(&world.engine.recover(deadline()).await.unwrap()[0]), Stage::Verified);
+}
+
+/// A change of which a part is made, and which is not to be gone on with, is the event's own end: a run anew would say
+/// that nothing was changed.
+#[tokio::test(start_paused = true)]
+async fn a_half_made_change_is_told_as_one() {
+    let mut world = World::new("half-made", RULES);
+    cut_off(&world, "e-1").await;
+    world.thing(|thing| thing.beside += 1);
+    world.exemptions(RULES, "exemptions:\n  - { resource: '*', owner: o, reason: r, until: 2099-01-01 }\n");
+    let done = world.imported("e-1").await;
+    assert_eq!(stage(&done), Stage::Failed, "{done:?}");
+    assert!(reason(&done).contains("not to be gone on with: exempt until"), "{done:?}");
+    assert_eq!(world.thing(|thing| thing.writes), 0);
+    assert!(world.store.scan("lease#").await.unwrap().is_empty());
+}
+
 /// The kill switch is read again under the lease.
 #[tokio::test(start_paused = true)]
 async fn a_stop_right_before_a_run_goes_on_holds_it() {
