@@ -94,13 +94,16 @@ pub(crate) fn write(path: &Path, context: &Context, items: &[Item]) -> Result<()
 /// Writes a file that only its owner can read.
 pub(crate) fn private(path: &Path, text: &str) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path)?;
-    // One that was there before keeps the permissions it had.
-    #[cfg(unix)]
-    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    if file.metadata()?.is_file() {
+        // One that was there before has the permissions it had.
+        #[cfg(unix)]
+        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+        file.set_len(0)?;
+    }
     writeln!(file, "{text}")
 }
 

@@ -169,7 +169,13 @@ pub(super) async fn last(context: &Context, resource: &str, control: Option<&str
             let left = |run: &&RunRef| {
                 run.stage == Stage::Verified && serves(run) && !undone.contains(&run.run.as_str())
             };
-            let found = runs.iter().find(left);
+            let mut found = None;
+            for run in runs.iter().filter(left) {
+                if is_about(context, run, control.as_ref()).await? {
+                    found = Some(run);
+                    break;
+                }
+            }
             let is_later = |run: &&RunRef| last.as_ref().is_none_or(|known| known.time < run.time);
             if let Some(run) = found.filter(is_later) {
                 last = Some(run.clone());
@@ -182,6 +188,18 @@ pub(super) async fn last(context: &Context, resource: &str, control: Option<&str
     match last {
         Some(run) => by_run(context, &run.run).await.map(Some),
         None => Ok(None),
+    }
+}
+
+/// Whether a run was about this control. One whose remediator is for any may have been about another.
+async fn is_about(context: &Context, run: &RunRef, control: Option<&ControlId>) -> Result<bool> {
+    let general = run.remediator.as_deref().and_then(find).is_some_and(|known| known.spec().is_general());
+    match control.filter(|_| general) {
+        None => Ok(true),
+        Some(control) => {
+            let records = records(context, &run.run).await?;
+            Ok(records.first().is_some_and(|record| record.subject.control == control.as_str()))
+        }
     }
 }
 
