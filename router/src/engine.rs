@@ -603,9 +603,6 @@ impl Engine {
                     return Ok(Some((run.run.clone(), remediator)));
                 }
             }
-            if runs.len() < horizon {
-                break;
-            }
         }
         Ok(None)
     }

@@ -553,12 +553,20 @@ mod tests {
 
     #[test]
     fn only_ocsf_findings_have_a_uid_of_their_metadata() {
-        let asff = json!({ "Id": "f", "ProductArn": "p", "metadata": { "uid": "u" } });
-        assert_eq!(FindingKey::of(&asff, Format::Asff).unwrap().metadata_uid, None);
+        let note = json!({ "Text": "mine", "UpdatedBy": "an analyst" });
+        let asff = json!({ "Id": "f", "ProductArn": "p", "metadata": { "uid": "u" }, "Note": note });
+        let key = FindingKey::of(&asff, Format::Asff).unwrap();
+        assert_eq!(key.metadata_uid, None);
+        assert_eq!(
+            key.note.map(|note| (note.text, note.updated_by)),
+            Some(("mine".into(), "an analyst".into()))
+        );
         let ocsf = json!({
+            "Note": note,
             "finding_info": { "uid": "f" },
             "metadata": { "uid": "u", "product": { "uid": "p" } },
         });
-        assert_eq!(FindingKey::of(&ocsf, Format::Ocsf).unwrap().metadata_uid.as_deref(), Some("u"));
+        let key = FindingKey::of(&ocsf, Format::Ocsf).unwrap();
+        assert_eq!((key.metadata_uid.as_deref(), key.note), (Some("u"), None));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redress_remediators::{ErrorKind, Risk};
+use redress_remediators::{Access, ErrorKind, Risk};
 use redress_router::{
     audit::{Asker, Stage, Verb},
     engine::Done,
@@ -100,6 +100,10 @@ async fn what_was_cut_off_heeds_what_was_decided_since() {
         let done = world.engine.recover(deadline()).await.unwrap();
         assert_eq!(stage(&done[0]), Stage::Skipped, "{id}: {done:?}");
         assert!(reason(&done[0]).contains(why), "{id}: {done:?}");
+        // What is known not to be written takes no leave to write.
+        let reads = matches!(id, "ceiling" | "rule");
+        let last = world.ways.accesses().pop();
+        assert_eq!(last == Some(Access::Plan), reads, "{id}: {last:?}");
         assert_eq!(world.thing(|thing| thing.writes), 0, "{id}");
         assert!(world.store.scan("lease#").await.unwrap().is_empty(), "{id}");
         assert_eq!(world.check_chains().await, 0);
