@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::{
     common::{REGISTRY, RULES, Trouble, World, clicked, reason, stage},
-    denied,
+    denied, progress,
 };
 
 const BOTH: &str = "
@@ -209,15 +209,7 @@ async fn a_failure_is_told_though_late() {
 /// What a general remediator did for another control is not in the way of an undo.
 #[tokio::test(start_paused = true)]
 async fn an_undo_is_of_the_findings_control() {
-    let general = "
-  - name: start-it
-    control: Kinesis.1
-    remediator: test.start_it
-    automatic: apply
-    exempt_by: [file]
-    max_risk: downtime
-    params: { with: [account] }
-";
+    let general = progress::RULES.replace("rules:\n", "");
     let world = World::new("undo-control", &format!("{RULES}{general}"));
     assert_eq!(stage(&world.imported("e-1").await), Stage::Verified);
     world.thing(|thing| "done".clone_into(&mut thing.ends_as));

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::common::{REGISTRY, Started, World, reason, stage};
 
-const RULES: &str = "
+pub(crate) const RULES: &str = "
 rules:
   - name: start-it
     control: Kinesis.1
