@@ -1,11 +1,11 @@
 //! Findings live from Security Hub.
 
 use aws_config::SdkConfig;
-use aws_sdk_securityhub::types::{AwsSecurityFindingFilters, StringFilter, StringFilterComparison};
+use aws_sdk_securityhub::types::{AwsSecurityFindingFilters, StringFilter};
 use redress_router::{
     control::{ControlId, INACTIVE_USER},
     event::{Decoded, shown},
-    hub,
+    hub::{self, equals},
     rules::RuleSet,
 };
 
@@ -38,8 +38,6 @@ pub(crate) async fn findings(
 
 /// What is asked for, in as many questions as it takes.
 fn filters(wanted: &Findings, rules: &RuleSet) -> Result<Vec<AwsSecurityFindingFilters>> {
-    let equals =
-        |value: &str| StringFilter::builder().value(value).comparison(StringFilterComparison::Equals).build();
     let all = |values: &[String]| -> Option<Vec<StringFilter>> {
         (!values.is_empty()).then(|| values.iter().map(|value| equals(value)).collect())
     };

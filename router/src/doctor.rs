@@ -6,7 +6,7 @@
 use std::{collections::HashMap, fmt::Display, future::Future, sync::Arc, time::Duration};
 
 use aws_config::SdkConfig;
-use aws_sdk_securityhub::types::{AwsSecurityFindingFilters, StringFilter, StringFilterComparison};
+use aws_sdk_securityhub::types::AwsSecurityFindingFilters;
 use aws_sdk_sqs::types::QueueAttributeName;
 use redress_remediators::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
@@ -254,8 +254,7 @@ async fn queues(parts: &Parts<'_>, until: Instant) -> Vec<Check> {
 }
 
 async fn security_hub(parts: &Parts<'_>, until: Instant) -> Check {
-    let is = StringFilter::builder().comparison(StringFilterComparison::Equals).value(NOBODY).build();
-    let filters = AwsSecurityFindingFilters::builder().id(is).build();
+    let filters = AwsSecurityFindingFilters::builder().id(hub::equals(NOBODY)).build();
     let client = aws_sdk_securityhub::Client::new(parts.aws);
     let found = within(until, hub::findings(&client, &filters, |_| {})).await;
     let region = parts.aws.region().map(ToString::to_string).unwrap_or_default();

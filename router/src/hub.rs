@@ -8,7 +8,7 @@ use std::{
 use aws_sdk_securityhub::{
     Client,
     operation::get_findings::{GetFindingsError, GetFindingsOutput},
-    types::AwsSecurityFindingFilters,
+    types::{AwsSecurityFindingFilters, StringFilter, StringFilterComparison},
 };
 use aws_smithy_runtime_api::{
     box_error::BoxError,
@@ -99,6 +99,11 @@ impl DeserializeResponse for AsItCame {
         let output = GetFindingsOutput::builder().set_next_token(page.next_token).build();
         Ok(Output::erase(output))
     }
+}
+
+/// A filter that lets through what is exactly this.
+pub fn equals(value: &str) -> StringFilter {
+    StringFilter::builder().comparison(StringFilterComparison::Equals).value(value).build()
 }
 
 /// Every finding that the filters let through. `seen` is told how many there are so far.

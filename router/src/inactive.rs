@@ -277,14 +277,11 @@ impl Importer {
     /// # Errors
     /// As Security Hub said it.
     pub async fn open(&self, home: &Home) -> Result<Vec<Open>> {
-        use aws_sdk_securityhub::types::{AwsSecurityFindingFilters, StringFilter, StringFilterComparison};
-        let is = |value: &str| {
-            StringFilter::builder().comparison(StringFilterComparison::Equals).value(value).build()
-        };
+        use aws_sdk_securityhub::types::AwsSecurityFindingFilters;
         let filters = AwsSecurityFindingFilters::builder()
-            .product_arn(is(&home.product()))
-            .generator_id(is(INACTIVE_USER))
-            .record_state(is("ACTIVE"))
+            .product_arn(hub::equals(&home.product()))
+            .generator_id(hub::equals(INACTIVE_USER))
+            .record_state(hub::equals("ACTIVE"))
             .build();
         let found = hub::findings(self.hub().await, &filters, |_| {}).await;
         let found = found.map_err(|error| error.context("open findings"))?;

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use aws_config::SdkConfig;
 use aws_sdk_securityhub::types::{
-    AwsSecurityFindingFilters, AwsSecurityFindingIdentifier, NoteUpdate, StringFilter,
-    StringFilterComparison, WorkflowStatus, WorkflowUpdate,
+    AwsSecurityFindingFilters, AwsSecurityFindingIdentifier, NoteUpdate, WorkflowStatus, WorkflowUpdate,
 };
 use redress_remediators::{Error, ErrorKind, Result};
 use tokio::sync::OnceCell;
@@ -72,12 +71,9 @@ impl Reporter {
             }
             let finding = outcome.subject.finding.clone();
             let Some(finding) = finding.filter(|finding| finding.metadata_uid.is_none()) else { continue };
-            let is = |value: &str| {
-                StringFilter::builder().comparison(StringFilterComparison::Equals).value(value).build()
-            };
             let filters = AwsSecurityFindingFilters::builder()
-                .id(is(&finding.id))
-                .product_arn(is(&finding.product))
+                .id(hub::equals(&finding.id))
+                .product_arn(hub::equals(&finding.product))
                 .build();
             match hub::findings(self.hub().await, &filters, |_| {}).await {
                 Ok(found) => {
