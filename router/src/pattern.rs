@@ -8,16 +8,19 @@
 //! - `{"a": {"b": […]}}` and `{"a.b": […]}` are one path, in patterns and in events;
 //! - of an event's list any value will do, but two fields below a list of objects must be of the *same*
 //!   object; an empty list is no value at all;
+//! - what must not exist (`exists: false`) must not in the object of a list that an earlier field has settled on, and
+//!   where none has, in none of them; fields come in the order of their paths, as in event-ruler's `ACFinder`;
 //! - numbers are compared as numbers: `300` is `300.0`.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, ops::Range};
 
 use serde_json::{Map, Number, Value};
 
 /// How deep a pattern may be nested.
 const DEEPEST: usize = 100;
 
-/// How many combinations the alternatives of all `$or` may make, as at AWS.
+/// How many combinations the alternatives of all `$or` may make, as at AWS; and, which AWS has no limit for, those of
+/// fields that may be missing or have a value.
 const MOST_COMBINATIONS: usize = 1000;
 
 /// The largest number that a `numeric` takes, by the user guide.
@@ -57,7 +60,7 @@ const RESERVED: [&str; 26] = [
 #[derive(Clone, Debug)]
 pub struct Pattern {
     source: Value,
-    /// One tree for each combination of `$or` alternatives.
+    /// One tree for each combination of alternatives: those of `$or`, and of fields that may be missing.
     trees: Vec<Tree>,
 }
 
@@ -74,8 +77,18 @@ pub struct PatternError {
 /// Paths that share a beginning share their way: that keeps fields below a list to one of its objects.
 #[derive(Clone, Debug, Default)]
 struct Tree {
-    leaf: Option<Vec<Matcher>>,
+    leaf: Option<Leaf>,
     children: BTreeMap<String, Tree>,
+}
+
+/// What is asked of one field.
+#[derive(Clone, Debug)]
+enum Leaf {
+    /// One of these holds of one of its values.
+    Value(Vec<Matcher>),
+    /// It has no value. In lists below more than so many names of its path, in none of their objects: no field that
+    /// comes before it goes that way, and settles on one.
+    Missing { settled: usize },
 }
 
 #[derive(Clone, Debug)]
@@ -144,15 +157,12 @@ impl Pattern {
         }
         let mut trees = Vec::new();
         for paths in combinations("", "", map, 0)? {
-            let mut tree = Tree::default();
-            for (path, (_, matchers)) in paths {
-                let mut at = &mut tree;
-                for segment in path.split('.') {
-                    at = at.children.entry(segment.to_owned()).or_default();
-                }
-                at.leaf = Some(matchers);
+            let ways = ways(paths);
+            if trees.len() + ways.len() > MOST_COMBINATIONS {
+                let what = "fields that may be missing or have a value";
+                return fault("", format!("{what} make more than {MOST_COMBINATIONS} combinations"));
             }
-            trees.push(tree);
+            trees.extend(ways.into_iter().map(Tree::new));
         }
         Ok(Self { source: source.clone(), trees })
     }
@@ -166,9 +176,9 @@ impl Pattern {
     pub fn matches(&self, event: &Value) -> bool {
         if has_dots(event) {
             let event = nested(event, 0);
-            return self.trees.iter().any(|tree| tree.matches(Some(&event)));
+            return self.trees.iter().any(|tree| tree.matches(Some(&event), 0, 0));
         }
-        self.trees.iter().any(|tree| tree.matches(Some(event)))
+        self.trees.iter().any(|tree| tree.matches(Some(event), 0, 0))
     }
 }
 
@@ -227,6 +237,44 @@ fn combinations(path: &str, place: &str, map: &Map<String, Value>, depth: usize)
         all = joined;
     }
     Ok(all)
+}
+
+/// The fields of a pattern, in their order.
+type Way = Vec<(String, Leaf)>;
+
+/// Every way for a pattern to hold: each field that may be missing or have a value is the one, or the other. At most one
+/// way more than there may be.
+fn ways(paths: Paths) -> Vec<Way> {
+    let mut ways = vec![Way::new()];
+    for (path, (_, matchers)) in paths {
+        let (missing, values): (Vec<_>, Vec<_>) =
+            matchers.into_iter().partition(|matcher| matches!(matcher, Matcher::Exists(false)));
+        let mut next = Vec::new();
+        for way in ways {
+            if !missing.is_empty() {
+                let before = way.iter().filter(|(_, leaf)| matches!(leaf, Leaf::Value(_)));
+                let settled = before.map(|(other, _)| common_names(&path, other)).max().unwrap_or_default();
+                next.push(with(&way, &path, Leaf::Missing { settled }));
+            }
+            if !values.is_empty() {
+                next.push(with(&way, &path, Leaf::Value(values.clone())));
+            }
+        }
+        next.truncate(MOST_COMBINATIONS + 1);
+        ways = next;
+    }
+    ways
+}
+
+fn with(way: &Way, path: &str, leaf: Leaf) -> Way {
+    let mut way = way.clone();
+    way.push((path.to_owned(), leaf));
+    way
+}
+
+/// How many names two paths begin with in common.
+fn common_names(path: &str, other: &str) -> usize {
+    path.split('.').zip(other.split('.')).take_while(|(name, other)| name == other).count()
 }
 
 /// `$or` is an operator only over two or more objects, none of which is an operator itself.
@@ -413,36 +461,77 @@ fn anything_but(place: &str, value: &Value) -> Result<Matcher> {
 }
 
 impl Tree {
-    fn matches(&self, value: Option<&Value>) -> bool {
-        let leaf = self.leaf.as_ref().is_none_or(|matchers| leaf_matches(matchers, value));
-        leaf && (self.children.is_empty() || self.children_match(value))
+    fn new(fields: Way) -> Self {
+        let mut tree = Self::default();
+        for (path, leaf) in fields {
+            let mut at = &mut tree;
+            for name in path.split('.') {
+                at = at.children.entry(name.to_owned()).or_default();
+            }
+            at.leaf = Some(leaf);
+        }
+        tree
+    }
+
+    /// `depth` names lead to the value; the last list on the way was below `list` of them.
+    fn matches(&self, value: Option<&Value>, depth: usize, list: usize) -> bool {
+        let leaf = match &self.leaf {
+            None => true,
+            Some(Leaf::Missing { .. }) => value.is_none_or(|value| !has_scalars(value)),
+            Some(Leaf::Value(matchers)) => value.is_some_and(|value| one_holds(matchers, value)),
+        };
+        leaf && (self.children.is_empty() || self.children_match(value, depth, list))
     }
 
     /// All fields of one object; of a list, those of one of its objects.
-    fn children_match(&self, value: Option<&Value>) -> bool {
+    fn children_match(&self, value: Option<&Value>, depth: usize, list: usize) -> bool {
         match value {
             Some(Value::Object(map)) => {
-                self.children.iter().all(|(name, child)| child.matches(map.get(name)))
+                self.children.iter().all(|(name, child)| child.matches(map.get(name), depth + 1, list))
             }
-            Some(Value::Array(list)) if list.iter().any(|one| one.is_object() || one.is_array()) => {
-                list.iter().any(|one| (one.is_object() || one.is_array()) && self.children_match(Some(one)))
+            Some(Value::Array(all)) if all.iter().any(|one| one.is_object() || one.is_array()) => {
+                all.iter().all(|one| self.is_missing(one, list..depth))
+                    && all.iter().any(|one| {
+                        (one.is_object() || one.is_array()) && self.children_match(Some(one), depth, depth)
+                    })
             }
             // Nothing is below: only what must not exist can be content.
-            _ => self.children.values().all(|child| child.matches(None)),
+            _ => self.children.values().all(|child| child.matches(None, depth + 1, list)),
+        }
+    }
+
+    /// Whether the value has nothing below it of what must be missing and is settled no further than this.
+    fn is_missing(&self, value: &Value, settled: Range<usize>) -> bool {
+        match value {
+            Value::Array(all) => all.iter().all(|one| self.is_missing(one, settled.clone())),
+            Value::Object(map) => self.children.iter().all(|(name, child)| {
+                let Some(value) = map.get(name) else { return true };
+                let here = match &child.leaf {
+                    Some(Leaf::Missing { settled: so_far }) if settled.contains(so_far) => {
+                        !has_scalars(value)
+                    }
+                    _ => true,
+                };
+                here && child.is_missing(value, settled.clone())
+            }),
+            _ => true,
         }
     }
 }
 
-/// Any value that stands at a path will do; without one, only `exists: false` does.
-fn leaf_matches(matchers: &[Matcher], value: Option<&Value>) -> bool {
+/// Any value that stands at a path will do.
+fn one_holds(matchers: &[Matcher], value: &Value) -> bool {
     let mut values = Vec::new();
-    if let Some(value) = value {
-        scalars(value, &mut values);
-    }
-    if values.is_empty() {
-        return matchers.iter().any(|matcher| matches!(matcher, Matcher::Exists(false)));
-    }
+    scalars(value, &mut values);
     values.iter().any(|value| matchers.iter().any(|matcher| matcher.matches(value)))
+}
+
+fn has_scalars(value: &Value) -> bool {
+    match value {
+        Value::Array(list) => list.iter().any(has_scalars),
+        Value::Object(_) => false,
+        _ => true,
+    }
 }
 
 /// The plain values of a value: lists are looked into, objects are not.
@@ -663,7 +752,6 @@ mod tests {
         assert!(fault(deep).ends_with("is nested deeper than 100 levels"));
     }
 
-    /// The greedy match agrees with one that tries everything.
     /// A name of a thousand dots is as deep as it says to nobody.
     #[test]
     fn dots_without_end_are_no_depth_without_end() {
@@ -673,6 +761,7 @@ mod tests {
         assert!(pattern.matches(&deep));
     }
 
+    /// The greedy match agrees with one that tries everything.
     #[test]
     fn wildcards_agree_with_a_naive_matcher() {
         fn naive(pattern: &[char], text: &[char]) -> bool {
@@ -717,6 +806,11 @@ mod tests {
         let many: Vec<Value> = (0..2_000).map(|_| json!({ "b": "aaaa", "c": 1 })).collect();
         assert!(!pattern.matches(&json!({ "a": { "b": long } })));
         assert!(!pattern.matches(&json!({ "a": many })));
+        let pattern = Pattern::compile(&json!({ "a": { "b": [{ "exists": false }], "c": ["x"] } })).unwrap();
+        let none: Vec<Value> = (0..50_000).map(|_| json!({ "c": "y" })).collect();
+        assert!(!pattern.matches(&json!({ "a": none })));
+        let nested = (0..100).fold(json!(none), |value, _| json!([{}, value]));
+        assert!(!pattern.matches(&json!({ "a": nested })));
     }
 
     #[test]
@@ -728,5 +822,13 @@ mod tests {
         }
         let error = Pattern::compile(&Value::Object(map)).unwrap_err();
         assert!(error.what.contains("more than 1000 combinations"), "{error}");
+
+        let optional = |fields: usize| {
+            let field = |number| (format!("f{number}"), json!([{ "exists": false }, "x"]));
+            Pattern::compile(&Value::Object((0..fields).map(field).collect()))
+        };
+        assert!(optional(9).unwrap().matches(&json!({ "f3": "x" })));
+        let error = optional(75).unwrap_err().to_string();
+        assert_eq!(error, "fields that may be missing or have a value make more than 1000 combinations");
     }
 }
