@@ -267,6 +267,12 @@ fn describe_interfaces(network: &Network, form: &Form) -> Answer {
         "vpc-id" => vec![interface.vpc.clone()],
         _ => tag_filter(name, &interface.tags),
     })?;
+    // A page may be empty and not the last one; here the first always is, for whoever takes it for all there is.
+    if form.get("NextToken").is_none() && form.list("NetworkInterfaceId").is_empty() {
+        return Ok(Xml::default()
+            .items("networkInterfaceSet", [])
+            .optional("nextToken", Some("0".to_owned())));
+    }
     let (page, next) = page(form, found)?;
     let items = page.into_iter().map(|(id, interface)| interface_xml(network, id, interface));
     Ok(Xml::default().items("networkInterfaceSet", items).optional("nextToken", next))
