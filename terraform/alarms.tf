@@ -111,8 +111,42 @@ locals {
       }
     },
     {
+      for stream in aws_kinesis_firehose_delivery_stream.archive : "archive-late" => {
+        about      = "A record has waited for more than an hour to be written into the archive: after a day, Firehose drops it."
+        namespace  = "AWS/Firehose"
+        metric     = "DeliveryToS3.DataFreshness"
+        dimensions = { DeliveryStreamName = stream.name }
+        statistic  = "Maximum"
+        above      = 3600
+        periods    = 1
+      }
+    },
+    {
+      # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/CloudWatch-Logs-Monitoring-CloudWatch-Metrics.html
+      for filter in aws_cloudwatch_log_subscription_filter.archive : "archive-errors" => {
+        about      = "CloudWatch Logs could not hand records to Firehose: what is denied is not tried again, and the archive lacks it."
+        namespace  = "AWS/Logs"
+        metric     = "DeliveryErrors"
+        dimensions = { LogGroupName = filter.log_group_name, DestinationType = "Firehose", FilterName = filter.name }
+        statistic  = "Sum"
+        above      = 0
+        periods    = 1
+      }
+    },
+    {
+      for filter in aws_cloudwatch_log_subscription_filter.archive : "archive-throttles" => {
+        about      = "Firehose takes no more from CloudWatch Logs: after a day, what waits is dropped, and the archive lacks it."
+        namespace  = "AWS/Logs"
+        metric     = "DeliveryThrottling"
+        dimensions = { LogGroupName = filter.log_group_name, DestinationType = "Firehose", FilterName = filter.name }
+        statistic  = "Sum"
+        above      = 0
+        periods    = 3
+      }
+    },
+    {
       for pool in local.pools : "lost-sign-ins-${pool}" => {
-        about      = "Sign-ins were not recorded: nobody is disabled whose time rests on that day until `redress cognito reconcile ${pool}`."
+        about      = "Sign-ins were not recorded: nobody is disabled whose time rests on that day until `redress cognito reconcile ${pool} --deployment ${var.name} --log-group /aws/lambda/${var.name}-sign-in`."
         namespace  = "redress"
         metric     = "LostSignIns"
         dimensions = { UserPool = pool }

@@ -2,6 +2,9 @@ locals {
   # A fix takes seconds. A batch of users who are disabled waits 15 seconds for sign-ins that may be on their way.
   timeout = 120
 
+  # Never above INFO: records, of which the log is the second copy, and metrics are lines of that level.
+  log_level = try(regex("^DEBUG$|^TRACE$", upper(var.environment.REDRESS_LOG)), "INFO")
+
   dispatcher_parts = concat(
     ["dispatcher"],
     contains(var.finding_formats, "OCSF") ? ["ocsf"] : [],
@@ -112,7 +115,7 @@ resource "aws_lambda_function" "dispatcher" {
 
   logging_config {
     log_format            = "JSON"
-    application_log_level = "INFO"
+    application_log_level = local.log_level
     system_log_level      = "INFO"
     log_group             = aws_cloudwatch_log_group.dispatcher.name
   }

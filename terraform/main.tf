@@ -89,18 +89,50 @@ resource "aws_sqs_queue_policy" "findings" {
   })
 }
 
+# What lies in these two is put back into the queue one day, and believed then: nobody puts anything in beforehand.
+resource "aws_sqs_queue_policy" "findings_dead" {
+  queue_url = aws_sqs_queue.dead["findings"].url
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "DispatcherOnly"
+      Effect    = "Deny"
+      Principal = "*"
+      Action    = "sqs:SendMessage"
+      Resource  = aws_sqs_queue.dead["findings"].arn
+      Condition = {
+        ArnNotLike = { "aws:PrincipalArn" = local.dispatcher_sessions }
+        # SQS itself moves in what came back too often, as nobody. Who else has no ARN, or is a service, would need an
+        # Allow, and there is none.
+        Null         = { "aws:PrincipalArn" = "false" }
+        BoolIfExists = { "aws:PrincipalIsAWSService" = "false" }
+      }
+    }]
+  })
+}
+
 resource "aws_sqs_queue_policy" "events_dead" {
   queue_url = aws_sqs_queue.dead["events"].url
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = [{
-      Sid       = "OwnRulesOnly"
-      Effect    = "Allow"
-      Principal = { Service = "events.amazonaws.com" }
-      Action    = "sqs:SendMessage"
-      Resource  = aws_sqs_queue.dead["events"].arn
-      Condition = { ArnLike = { "aws:SourceArn" = local.event_rules } }
-    }]
+    Statement = [
+      {
+        Sid       = "OwnRulesOnly"
+        Effect    = "Allow"
+        Principal = { Service = "events.amazonaws.com" }
+        Action    = "sqs:SendMessage"
+        Resource  = aws_sqs_queue.dead["events"].arn
+        Condition = { ArnLike = { "aws:SourceArn" = local.event_rules } }
+      },
+      {
+        Sid       = "NobodyElse"
+        Effect    = "Deny"
+        Principal = "*"
+        Action    = "sqs:SendMessage"
+        Resource  = aws_sqs_queue.dead["events"].arn
+        Condition = { ArnNotLike = { "aws:SourceArn" = local.event_rules } }
+      },
+    ]
   })
 }
 
@@ -108,6 +140,13 @@ locals {
   # By their names: a policy that lists each outgrows the 8,192 bytes that SQS takes at some forty rules.
   # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-policies.html
   event_rules = "arn:${local.partition}:events:${local.region}:${local.account}:rule/${var.name}-*"
+
+  # AWS gives the role's ARN for each of its sessions, emulators the session's own.
+  # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-principalarn
+  dispatcher_sessions = concat(
+    [aws_iam_role.dispatcher.arn],
+    var.testing == null ? [] : ["arn:${local.partition}:sts::${local.account}:assumed-role/${var.name}-dispatcher/*"],
+  )
 }
 
 # Tables

@@ -247,14 +247,14 @@ variable "tags" {
 }
 
 variable "environment" {
-  description = "More `REDRESS_*` and SDK variables for the functions (router/src/config.rs), such as REDRESS_LOG or REDRESS_SETTLE_SECONDS."
+  description = "More `REDRESS_*` and SDK variables for the functions (router/src/config.rs), such as REDRESS_LOG (with `debug` or `trace`, Lambda lets the dispatcher's lines of that level through as well) or REDRESS_SETTLE_SECONDS."
   type        = map(string)
   default     = {}
   nullable    = false
 }
 
 variable "testing" {
-  description = "Only redress's own tests set this. `event_source`: whose events are taken for Security Hub's, since nobody but AWS can send those of `aws.securityhub`, and anybody who may put events can send any other. The queue is then also reached without TLS, as emulators are."
+  description = "Only redress's own tests set this. `event_source`: whose events are taken for Security Hub's, since nobody but AWS can send those of `aws.securityhub`, and anybody who may put events can send any other. The queue is then also reached without TLS, and the dead-letter queue by sessions under their own ARNs, as in emulators."
   type        = object({ event_source = string })
   default     = null
 }

@@ -225,6 +225,18 @@ pub const PERMISSIONS: &[Permission] = &[
         &["arn:${partition}:securityhub:${region}:${account}:hubv2/*"],
         "the comment on an OCSF finding",
     ),
+    Permission {
+        deny: true,
+        ..Permission::allow(
+            Part::Ocsf,
+            "NeverCloseFindingsV2",
+            &["securityhub:BatchUpdateFindings"],
+            ANYTHING,
+            "as of a finding in ASFF: none in OCSF is suppressed, resolved or archived",
+        )
+        // https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_BatchUpdateFindingsV2.html
+        .only("StringEquals", "securityhub:OCSFSyntaxPath/StatusId", &["3", "4", "5"])
+    },
     Permission::allow(
         Part::Cognito,
         "Activity",

@@ -364,6 +364,10 @@ const EXPLAINED: &[(&[&str], &str)] = &[
         &["RESOURCE_POLICY_PRIVILEGE_ESCALATION", "s3:PutLifecycleConfiguration"],
         "S3.13 is cleared by a lifecycle rule",
     ),
+    (
+        &["UNKNOWN_CONDITION_FOR_ACTION", "securityhub:OCSFSyntaxPath/StatusId"],
+        "its copy of the reference is older: BatchUpdateFindingsV2 names the key in its own page",
+    ),
     (&["boundary", "RESOURCE_STAR"], "a boundary grants nothing: resources stand in the policies"),
     (
         &["RESOURCE_MISMATCH", "ec2:AuthorizeSecurityGroupIngress"],

@@ -34,6 +34,18 @@ variable "ceiling" {
   default     = "plan"
 }
 
+variable "alarm_emails" {
+  description = "Who is told when something is wrong with the deployment."
+  type        = list(string)
+  default     = []
+}
+
+variable "ttl_days" {
+  description = "Days after which a user's row is first looked at: the least `inactive_days` or `never_signed_in_days` of your rules, less what `warn_days` has more than `grace_days` (docs/deploy.md). Too few are no fault."
+  type        = number
+  default     = 90
+}
+
 variable "deletion_protection" {
   description = "Whether the tables refuse to be deleted: turn it off, and apply, before you destroy."
   type        = bool
@@ -51,7 +63,8 @@ module "redress" {
   rules               = var.rules
   external_id         = "redress"
   deletion_protection = var.deletion_protection
-  cognito             = { user_pools = var.user_pools }
+  notify              = { alarms = var.alarm_emails }
+  cognito             = { user_pools = var.user_pools, ttl_days = var.ttl_days }
 }
 
 module "member" {
