@@ -149,7 +149,10 @@ impl ActivityTable {
     where
         Error: From<SdkError<E, HttpResponse>>,
     {
-        Error::from(error).context(format!("activity table `{}`", self.table))
+        let error = Error::from(error).context(format!("activity table `{}`", self.table));
+        // A table that is not there is no user that is not there.
+        let kind = if error.kind == ErrorKind::NotFound { ErrorKind::Rejected } else { error.kind };
+        Error { kind, ..error }
     }
 
     async fn last_seen(&self, user: &Key) -> Result<Option<LastSeen>> {
