@@ -3,7 +3,12 @@
 use std::{io, process::ExitCode};
 
 use redress_remediators::{Error, ErrorKind};
-use redress_router::{config::ConfigError, event::InvalidEvent, rules::RulesError};
+use redress_router::{
+    config::ConfigError,
+    event::{InvalidEvent, shown},
+    rules::RulesError,
+    store::Unread,
+};
 
 /// The exit codes, for `--help` and the documents.
 pub(crate) const TABLE: &str = "\
@@ -94,7 +99,16 @@ impl From<Error> for Failure {
             ErrorKind::Invalid => Exit::Input,
             _ => Exit::Failed,
         };
-        Self::new(exit, redress_router::event::shown(&error.message))
+        Self::new(exit, shown(&error.message))
+    }
+}
+
+impl From<Unread> for Failure {
+    fn from(error: Unread) -> Self {
+        match error {
+            Unread::Store(error) => error.into(),
+            broken @ Unread::Broken { .. } => Self::new(Exit::Failed, shown(&broken.to_string())),
+        }
     }
 }
 

@@ -55,6 +55,7 @@ impl Job {
             verb: self.verb,
             asked_by: Asker::Cli { caller: self.caller.clone() },
             event: self.event.clone(),
+            asked_at: None,
             only_rule: None,
             only_resource: only.cloned(),
             agreed: agreed.cloned(),
@@ -104,6 +105,7 @@ async fn answer(engine: &Engine, request: &Request) -> Vec<Done> {
     let mut known: Vec<Done> = Vec::new();
     for tried in 1.. {
         let mut done = Box::pin(engine.handle(request)).await;
+        done.retain(|done| !done.is_of_another());
         // What a resource of the finding has come to stays, when another one is the reason to ask again.
         for (new, old) in done.iter_mut().zip(&known) {
             if matches!((&*new, old), (Done::Repeat { .. }, Done::Outcome(_))) {

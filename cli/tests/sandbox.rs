@@ -289,15 +289,16 @@ async fn two_controls_of_one_group_change_it_once_each() {
         })
         .collect();
     assert_eq!(fixes.len(), 2, "{told:#}");
-    let earlier = run(fixes[1], &told);
-    let early = world.command(&["undo", "--run", &earlier, "--yes"]).await;
-    assert_eq!(early.exit, Exit::Refused, "{}{}", early.out, early.err);
-    assert!(early.out.contains("came after it"), "{}", early.out);
-    for at in fixes {
+    // The earlier one first: of what was done for the other control nothing is put back with it.
+    let mut now = left;
+    for at in fixes.into_iter().rev() {
         let undone = world.command(&["undo", "--run", &run(at, &told), "--yes"]).await;
         assert_eq!(undone.exit, Exit::Done, "{}{}", undone.out, undone.err);
+        let next = world.ingress().await;
+        assert!(next.len() > now.len(), "{next:?}");
+        now = next;
     }
-    assert_eq!(world.ingress().await, before);
+    assert_eq!(now, before);
 }
 
 /// A finding of the account is planned, made and undone by each of the snapshots that it stands for.
@@ -435,9 +436,16 @@ async fn a_deployment_is_shared() {
     let refused = world.command(&[&["apply", &file, "--yes"], &at[..]].concat()).await;
     assert_eq!(refused.exit, Exit::Refused, "{}", refused.out);
     assert_eq!(world.command(&[&["resume"], &at[..]].concat()).await.exit, Exit::Done);
-    let applied = world.command(&[&["apply", &file, "--yes"], &at[..]].concat()).await;
+    let month = ["--retention-days", "30"];
+    let applied = world.command(&[&["apply", &file, "--yes"], &month[..], &at[..]].concat()).await;
     assert_eq!(applied.exit, Exit::Done, "{}{}", applied.out, applied.err);
     assert!(applied.out.contains("shared with the deployment"), "{}", applied.out);
+    let dynamodb = aws_sdk_dynamodb::Client::new(&world.emulator.sdk_config(ACCOUNT, REGION));
+    let found = dynamodb.scan().table_name("team-audit").send().await.unwrap();
+    let fixed = found.items().iter().filter(|item| item["stage"].as_s().unwrap() == "verified");
+    let expires: Vec<i64> = fixed.map(|item| item["expires"].as_n().unwrap().parse().unwrap()).collect();
+    let month = jiff::Timestamp::now().as_second() + 30 * 86_400;
+    assert!(!expires.is_empty() && expires.iter().all(|at| (month - *at).abs() < 3_600), "{expires:?}");
     // Another folder knows nothing of it; the deployment's tables do.
     assert!(world.command(&["undo", &file, "--yes"]).await.out.contains("nothing to undo"));
     let history = world.command(&[&["history"], &at[..]].concat()).await;

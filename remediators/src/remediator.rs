@@ -121,8 +121,8 @@ pub trait Remediator: Send + Sync + 'static {
         Self::RAISES
     }
 
-    /// Whether the engine keeps the time since when it has seen this state without interruption, and
-    /// gives it to `plan` as [`Ask::since`].
+    /// Whether the engine keeps the time since when it has seen this state, and gives it to `plan` as [`Ask::since`].
+    /// A state that was not looked at for three days counts from then on.
     fn aging(now: &Self::State) -> bool {
         let _ = now;
         false

@@ -312,6 +312,19 @@ pub fn open(line: &str) -> Result<(Record, String), Broken> {
     Ok((record, hash.to_owned()))
 }
 
+/// Reads the lines that are kept as those of `run`, as [`verify_run`] does, and checks that they are its own: a whole
+/// chain of another run, put in its place, says nothing of this one.
+///
+/// # Errors
+/// Names the first thing that does not fit.
+pub fn verify_run_of(run: &str, lines: &[String]) -> Result<Vec<Record>, Broken> {
+    let records = verify_run(lines.iter().map(String::as_str))?;
+    match records.iter().find(|record| record.run != run) {
+        Some(other) => Err(Broken(format!("run {run}: a record of run {} is among its own", other.run))),
+        None => Ok(records),
+    }
+}
+
 /// Reads the lines of one run, in any order, and checks that none is missing, altered or out of place.
 ///
 /// A run that goes on has no last record yet; whether that is so is the caller's question.
@@ -442,6 +455,14 @@ pub(crate) mod tests {
         assert!(
             verify(&[lines[0].clone(), lines[1].clone(), third]).unwrap_err().0.contains("after the last")
         );
+    }
+
+    #[test]
+    fn the_chain_of_another_run_is_not_believed_to_be_this_ones() {
+        assert_eq!(verify_run_of("r", &chain()).unwrap().len(), 2);
+        let error = verify_run_of("s", &chain()).unwrap_err().0;
+        assert_eq!(error, "run s: a record of run r is among its own");
+        assert_eq!(verify_run_of("s", &[]), Ok(Vec::new()));
     }
 
     #[test]

@@ -30,13 +30,13 @@ use tracing::{info, warn};
 pub(crate) use self::run::address;
 use self::run::{Ending, Goal, Run, Stop};
 use crate::{
-    audit::{Asker, FindingRef, Stage, Subject, Verb, verify_run},
+    audit::{Asker, FindingRef, Stage, Subject, Verb, verify_run_of},
     budget::Budget,
     event::shown,
     finding::{Finding, Note},
     guard::{self, Keys, Lease, Memo, lease_key},
     rules::{Mode, Rule, RuleSet},
-    store::{Commit, Expect, Index, Item, Op, Store},
+    store::{self, Commit, Expect, Item, Op, Store},
 };
 
 /// How many resources of one finding are handled. AWS sends
@@ -48,9 +48,6 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// How often a request starts over because it had to settle what another left.
 const MOST_STARTS: usize = 3;
-
-/// How many runs of a resource are looked through for the one to undo: these, and where it is not among them, so many.
-const UNDO_HORIZONS: [usize; 2] = [200, 10_000];
 
 /// What the engine is given once.
 pub struct Engine {
@@ -167,6 +164,8 @@ pub struct Request {
     pub asked_by: Asker,
     /// The event's id, or what stands for one on the command line.
     pub event: String,
+    /// When it was asked, by the event; `None` where that is now.
+    pub asked_at: Option<Timestamp>,
     /// The one rule that may answer: a rule's own custom action.
     pub only_rule: Option<String>,
     /// The one resource that is meant; `None` for all of the finding.
@@ -241,6 +240,10 @@ pub struct Outcome {
     pub workflow_new: bool,
     /// Whether what stands on the finding is not known: then nothing is written to it.
     pub unread: bool,
+    /// Whether the note that stands on the finding stays: behind ours it would be cut, and no record has it whole.
+    pub keeps_note: bool,
+    /// Whether the run was cut off and is ended by something else than its event: then nothing is known of the finding.
+    pub settled: bool,
     /// When it was decided.
     pub time: Timestamp,
     /// The memo to mark once everybody is told, with its etag; `None` where nothing was stored.
@@ -276,8 +279,22 @@ pub enum Done {
     },
 }
 
+impl Done {
+    /// Whether it is the end of another's run, which stood in the way and was settled.
+    pub fn is_of_another(&self) -> bool {
+        matches!(self, Self::Outcome(outcome) if outcome.settled)
+    }
+}
+
+/// A run that was cut off: its lease has run out.
+pub struct CutOff {
+    lease: Lease,
+    item: Item,
+}
+
 impl Engine {
-    /// Handles one finding: one result for each of its resources, at least one in all.
+    /// Handles one finding: one result for each of its resources, at least one in all; then the ends of others' runs
+    /// that stood in the way.
     pub async fn handle(&self, request: &Request) -> Vec<Done> {
         let finding = &request.finding;
         let automatic = request.asked_by.is_automatic();
@@ -332,7 +349,7 @@ impl Engine {
             done.push(self.refuse(request, subject.clone(), &at_large, &why).await);
             keys.truncate(MOST_RESOURCES);
         }
-        let mut members = Vec::new();
+        let (mut members, mut others) = (Vec::new(), Vec::new());
         for account in &accounts {
             match self.members(request, &subject, account, remediator, rule).await {
                 Ok(found) => members.push(found),
@@ -347,7 +364,8 @@ impl Engine {
         for key in &keys {
             subject.resource = Some(key.clone());
             // Boxed: the way of a resource is a large future, and it is held once for each caller otherwise.
-            done.push(Box::pin(self.one(request, subject.clone(), key.clone(), remediator, rule)).await);
+            let one = self.one(request, subject.clone(), key.clone(), (remediator, rule), &mut others);
+            done.push(Box::pin(one).await);
         }
         for mut found in members {
             found.keys.retain(|key| !keys.contains(key));
@@ -357,13 +375,15 @@ impl Engine {
                     break;
                 }
                 subject.resource = Some(key.clone());
-                let one = Box::pin(self.one(request, subject.clone(), key.clone(), remediator, rule)).await;
+                let one = self.one(request, subject.clone(), key.clone(), (remediator, rule), &mut others);
+                let one = Box::pin(one).await;
                 ended.push((key.clone(), !matches!(one, Done::Retry { .. })));
                 done.push(one);
             }
             done.extend(self.rest(request, found, &ended).await);
         }
         leave_new(&mut done);
+        done.extend(others);
         done
     }
 
@@ -425,15 +445,17 @@ impl Engine {
         request: &Request,
         subject: Subject,
         key: Key,
-        remediator: &'static dyn Erased,
-        rule: Option<&Rule>,
+        (remediator, rule): Routed<'_>,
+        others: &mut Vec<Done>,
     ) -> Done {
         let asked = if request.verb == Verb::Plan || request.dry_run { Mode::Plan } else { Mode::Apply };
         let (mode, lowered) = guard::mode(asked, &request.asked_by, rule, self.settings.ceiling);
         for _ in 0..MOST_STARTS {
             let subject = Subject { mode, ..subject.clone() };
             let mut run = self.start(request, subject, &key, remediator, rule);
-            match run.go(mode, lowered.clone()).await {
+            let gone = run.go(mode, lowered.clone()).await;
+            others.extend(run.other.take());
+            match gone {
                 Ok(done) => return done,
                 Err(Stop::Again) => {}
                 Err(Stop::Retry { after, why, error }) => return Done::Retry { after, why, error },
@@ -482,6 +504,7 @@ impl Engine {
             key,
             remediator,
             rule: None,
+            undone_rule: None,
             goal: Goal::Fix,
             items: HashMap::new(),
             deadline,
@@ -494,6 +517,35 @@ impl Engine {
             recorded_calls: 0,
             asides: Vec::new(),
             note: None,
+            other: None,
+        }
+    }
+
+    /// Every run that was cut off, as far as its lease has run out.
+    ///
+    /// # Errors
+    /// Where the leases can't be read.
+    pub async fn cut_off(&self) -> Result<Vec<CutOff>, Error> {
+        let mut found = Vec::new();
+        for (_, item) in self.store.scan("lease#").await? {
+            match serde_json::from_value::<Lease>(item.body.clone()) {
+                Ok(lease) if lease.until <= (self.clock)() => found.push(CutOff { lease, item }),
+                Ok(_) => {}
+                Err(_) => warn!(body = %item.body, "a lease can't be read"),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Settles a run that was cut off; `None` where somebody else was faster.
+    pub async fn finish(&self, CutOff { lease, item }: CutOff, deadline: Instant) -> Option<Done> {
+        match self.settle(lease, item, deadline).await {
+            Ok(done) => Some(done),
+            Err(Stop::Retry { after, why, error }) => Some(Done::Retry { after, why, error }),
+            Err(Stop::Stage { stage, reason, error }) => {
+                Some(Done::Repeat { stage, reason, error: error.map(|error| error.kind) })
+            }
+            Err(Stop::Again) => None,
         }
     }
 
@@ -503,22 +555,8 @@ impl Engine {
     /// Where the leases can't be read.
     pub async fn recover(&self, deadline: Instant) -> Result<Vec<Done>, Error> {
         let mut done = Vec::new();
-        for (_, item) in self.store.scan("lease#").await? {
-            let Ok(lease) = serde_json::from_value::<Lease>(item.body.clone()) else {
-                warn!(body = %item.body, "a lease can't be read");
-                continue;
-            };
-            if lease.until > (self.clock)() {
-                continue;
-            }
-            done.push(match self.settle(lease, item, deadline).await {
-                Ok(done) => done,
-                Err(Stop::Retry { after, why, error }) => Done::Retry { after, why, error },
-                Err(Stop::Stage { stage, reason, error }) => {
-                    Done::Repeat { stage, reason, error: error.map(|error| error.kind) }
-                }
-                Err(Stop::Again) => continue,
-            });
+        for cut_off in self.cut_off().await? {
+            done.extend(Box::pin(self.finish(cut_off, deadline)).await);
         }
         Ok(done)
     }
@@ -527,7 +565,7 @@ impl Engine {
     async fn settle(&self, lease: Lease, item: Item, deadline: Instant) -> Result<Done, Stop> {
         let lines = self.store.run(&lease.run).await?;
         let broken = |why: String| Stop::stage(Stage::Failed, format!("run {}: {why}", lease.run));
-        let records = verify_run(lines.iter().map(String::as_str)).map_err(|error| broken(error.0))?;
+        let records = verify_run_of(&lease.run, &lines).map_err(|error| broken(error.0))?;
         let (Some(first), Some(last), Some(line)) = (records.first(), records.last(), lines.last()) else {
             return Err(broken("its intent is not in the records".to_owned()));
         };
@@ -541,9 +579,12 @@ impl Engine {
             .find(|known| known.spec().name == name)
             .ok_or_else(|| broken(format!("there is no remediator `{}`", shown(&name))))?;
         let change = first.change.clone().ok_or_else(|| broken("its intent names no change".to_owned()))?;
-        let goal = match (subject.verb, &subject.undoes) {
-            (Verb::Undo, Some(run)) => Goal::Undo(self.recorded_change(run).await?),
-            _ => Goal::Fix,
+        let (goal, undone_rule) = match (subject.verb, &subject.undoes) {
+            (Verb::Undo, Some(run)) => {
+                let (change, rule) = self.recorded_change(run).await?;
+                (Goal::Undo(change), rule)
+            }
+            _ => (Goal::Fix, None),
         };
         let finding = subject.finding.as_ref().map(|finding| finding.id.clone()).unwrap_or_default();
         let event = subject.event.clone().unwrap_or_default();
@@ -560,6 +601,7 @@ impl Engine {
         let mut run = Run {
             id: lease.run.clone(),
             rule,
+            undone_rule,
             goal,
             chain: (last.seq, hash),
             origin: Some(change.from.clone()),
@@ -569,50 +611,15 @@ impl Engine {
         run.resume(&item, &last).await
     }
 
-    /// What a run made of the resource: from its first intent to its outcome.
-    async fn recorded_change(&self, run: &str) -> Result<Change<Value>, Stop> {
-        let broken = |why: &str| Stop::stage(Stage::Refused, format!("records of run {run}: {why}"));
-        let lines = self.store.run(run).await?;
-        let records = verify_run(lines.iter().map(String::as_str)).map_err(|error| broken(&error.0))?;
+    /// What a run made of the resource, from its first intent to its outcome, and the rule that it followed.
+    async fn recorded_change(&self, run: &str) -> Result<(Change<Value>, Option<&Rule>), Stop> {
+        let records = store::records(&*self.store, run).await?;
         // The change that an outcome tells of begins where the first intent of its run did.
-        let last = records.last().filter(|record| record.last).and_then(|record| record.change.clone());
-        last.ok_or_else(|| broken("there is no whole change in them"))
-    }
-
-    /// The last verified run on this resource that has not been undone.
-    async fn undoable(
-        &self,
-        key: &Key,
-        control: &str,
-    ) -> Result<Option<(String, &'static dyn Erased)>, Stop> {
-        for horizon in UNDO_HORIZONS {
-            let runs = self.store.runs(Index::Resource(&key.to_string()), horizon).await?;
-            let undone: Vec<&str> = runs
-                .iter()
-                .filter(|run| run.stage == Stage::Undone)
-                .filter_map(|run| run.undoes.as_deref())
-                .collect();
-            let verified = runs.iter().filter(|run| run.stage == Stage::Verified);
-            for run in verified.filter(|run| !undone.contains(&run.run.as_str())) {
-                let remediator = self.registry.iter().copied().find(|known| {
-                    Some(known.spec().name) == run.remediator.as_deref() && known.spec().serves(control)
-                });
-                let Some(remediator) = remediator else { continue };
-                // One that is for any control may have worked for another.
-                if !remediator.spec().is_general() || self.control_of(&run.run).await? == control {
-                    return Ok(Some((run.run.clone(), remediator)));
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    /// The control that a run was about; nothing where its records have no beginning.
-    async fn control_of(&self, run: &str) -> Result<String, Stop> {
-        let lines = self.store.run(run).await?;
-        let records = verify_run(lines.iter().map(String::as_str))
-            .map_err(|error| Stop::stage(Stage::Refused, format!("records of run {run}: {}", error.0)))?;
-        Ok(records.first().map(|record| record.subject.control.clone()).unwrap_or_default())
+        let last = records.last().filter(|record| record.last);
+        let rule = last.and_then(|record| self.rules.rule(record.subject.rule.as_deref()?));
+        let change = last.and_then(|record| record.change.clone());
+        let why = || format!("records of run {run}: there is no whole change in them");
+        Ok((change.ok_or_else(|| Stop::stage(Stage::Refused, why()))?, rule))
     }
 
     fn subject(&self, request: &Request) -> Subject {

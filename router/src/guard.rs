@@ -95,10 +95,34 @@ pub(crate) struct Fixes {
     pub(crate) last: Option<Timestamp>,
 }
 
+/// For how long a state that ages may go without a look. A resource that is put in order has a finding that passes,
+/// which brings nobody here: that it was so in between shows only by the looks that are missing. Security Hub sends a
+/// finding that fails
+/// [at least once a day](https://docs.aws.amazon.com/securityhub/latest/userguide/securityhub-standards-schedule.html).
+pub(crate) const UNSEEN_AT_MOST: SignedDuration = SignedDuration::from_hours(72);
+
+/// How long a look counts before another one is kept.
+const SEEN_AGAIN_AFTER: SignedDuration = SignedDuration::from_hours(6);
+
 /// Since when a state that a remediator watches is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Since {
     pub(crate) since: Timestamp,
+    /// When it was last found to be there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seen: Option<Timestamp>,
+}
+
+impl Since {
+    /// Whether it has been seen often enough to have been there all the time.
+    pub(crate) fn holds(&self, now: Timestamp) -> bool {
+        now.duration_since(self.seen.unwrap_or(self.since)) <= UNSEEN_AT_MOST
+    }
+
+    /// Whether it was seen so lately that another look need not be kept.
+    pub(crate) fn is_fresh(&self, now: Timestamp) -> bool {
+        self.seen.is_some_and(|seen| now.duration_since(seen) < SEEN_AGAIN_AFTER)
+    }
 }
 
 /// What was decided, so that it is neither done nor told twice.

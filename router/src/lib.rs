@@ -38,4 +38,5 @@ pub mod rules_tests;
 pub mod service;
 pub mod store;
 pub mod telemetry;
+pub mod undo;
 mod yaml;

@@ -53,8 +53,8 @@ const EARLIER: &str = " | earlier note by ";
 /// What is written to a finding.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Update {
-    /// The note.
-    pub note: String,
+    /// The note; `None` where the one that is there stays.
+    pub note: Option<String>,
     /// All user-defined fields, those of others included: Security Hub replaces them as a whole.
     pub fields: Option<BTreeMap<String, String>>,
     /// Whether the workflow goes from NEW to NOTIFIED.
@@ -67,12 +67,17 @@ pub fn update(outcome: &Outcome) -> Option<Update> {
         return None;
     }
     outcome.subject.finding.as_ref().filter(|finding| !finding.unlisted && !outcome.unread)?;
-    let changed = outcome.stage.changed();
-    Some(Update {
-        note: note(outcome),
-        fields: changed.then(|| fields(outcome)),
+    let update = Update {
+        note: (!outcome.keeps_note).then(|| cut(&note(outcome), LONGEST_NOTE)),
+        fields: outcome.stage.changed().then(|| fields(outcome)),
         notified: outcome.stage == Stage::Verified && outcome.workflow_new,
-    })
+    };
+    (update.note.is_some() || update.fields.is_some() || update.notified).then_some(update)
+}
+
+/// Whether somebody's note would not stand whole behind ours.
+pub(crate) fn cuts(outcome: &Outcome) -> bool {
+    outcome.note.as_ref().is_some_and(foreign) && note(outcome).chars().count() > LONGEST_NOTE
 }
 
 /// Whether an outcome is told on the finding.
@@ -119,8 +124,8 @@ pub fn verdict(outcome: &Outcome) -> String {
     }
 }
 
-/// Our note: verdict, the change or the reason, the run, and what shows the rest; then what is left of the
-/// note that stood there.
+/// Our note: verdict, the change or the reason, the run, and what shows the rest; then the note that stood there, which
+/// may be too long.
 fn note(outcome: &Outcome) -> String {
     let what = match (&outcome.change, &outcome.reason) {
         (Some(change), None) => diff::summary(&change.from, &change.to),
@@ -147,7 +152,7 @@ fn note(outcome: &Outcome) -> String {
     if let Some(kept) = kept {
         text.push_str(&kept);
     }
-    cut(&text, LONGEST_NOTE)
+    text
 }
 
 fn fields(outcome: &Outcome) -> BTreeMap<String, String> {

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use aws_config::SdkConfig;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sqs::types::MessageAttributeValue;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use redress_remediators::Disposition;
 use serde_json::{Value, value::RawValue};
 use tokio::{sync::OnceCell, task::JoinSet, time::Instant};
@@ -29,6 +29,9 @@ use crate::{
 
 /// The longest that a message is hidden before it is tried again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
+
+/// What is kept of the function's time to tell of a run that was settled: so much, or a quarter of it.
+const TIME_TO_TELL: Duration = Duration::from_secs(15);
 
 /// What the hourly schedule sends: `{"redress":"recover"}`.
 const RECOVER: &str = "recover";
@@ -135,7 +138,7 @@ impl Service {
             Some(DOCTOR) => return Ok(Box::pin(self.examine(deadline)).await),
             _ => {}
         }
-        match Box::pin(self.event(self.read(text.as_bytes()), &mut Vec::new(), deadline)).await {
+        match Box::pin(self.event(self.read(text.as_bytes()), &mut Vec::new(), deadline, false)).await {
             Verdict::Done => Ok(Value::Null),
             Verdict::Retry { why, .. } => Err(TryAgain(why)),
             // There is no queue to put it aside on: trying again would not help, so it is logged whole
@@ -198,7 +201,7 @@ impl Service {
         deadline: Instant,
     ) -> Option<String> {
         let id = message.message_id.clone().unwrap_or_default();
-        match self.event(ready, after, deadline).await {
+        match self.event(ready, after, deadline, receive_count(&message) > 1).await {
             Verdict::Done => None,
             Verdict::Retry { after, why } => {
                 let pause = pause(after, receive_count(&message), &id);
@@ -267,15 +270,22 @@ impl Service {
     }
 
     async fn recover(&self, function_arn: &str, deadline: Instant) -> Result<Value, TryAgain> {
-        let mut done = self.engine.recover(deadline).await.map_err(|error| TryAgain(error.to_string()))?;
-        let settled = done.len();
-        let looked = self.reporter.look_up(&mut done).await;
-        if let Some(why) = self.tell(&done).await {
-            return Err(TryAgain(why));
+        let cut_off = self.engine.cut_off().await.map_err(|error| TryAgain(error.to_string()))?;
+        // What is settled is told at once: a run that has ended is found by no later look.
+        let spare = TIME_TO_TELL.min(deadline.saturating_duration_since(Instant::now()) / 4);
+        let until = deadline.checked_sub(spare).unwrap_or(deadline);
+        let (mut settled, mut untold) = (0, None);
+        for cut_off in cut_off {
+            if Instant::now() + self.engine.settings.time_to_verify > until {
+                info!("the runs that are left are settled in an hour");
+                break;
+            }
+            let Some(done) = Box::pin(self.engine.finish(cut_off, until)).await else { continue };
+            settled += 1;
+            untold = Box::pin(self.tell(&mut [done], false)).await.or(untold);
         }
-        if let Err(error) = looked {
-            // The records and the events tell of it; the note is made up if the run's own event comes again.
-            error!(%error, "findings of settled runs can't be read: no note is written to them");
+        if let Some(why) = untold {
+            return Err(TryAgain(why));
         }
         let mut answer = serde_json::json!({ "settled": settled });
         if self.activity.is_some() {
@@ -308,8 +318,9 @@ impl Service {
         }
     }
 
-    /// Handles an event. `after` is what was fixed before it in the same batch, and takes up what is fixed now.
-    async fn event(&self, ready: Ready, after: &mut Vec<Subject>, deadline: Instant) -> Verdict {
+    /// Handles an event, for the first time or `again`. `after` is what was fixed before it in the same batch, and takes
+    /// up what is fixed now.
+    async fn event(&self, ready: Ready, after: &mut Vec<Subject>, deadline: Instant, again: bool) -> Verdict {
         let incoming = match ready {
             Ready::Incoming(incoming) => *incoming,
             Ready::Unwanted(why) => {
@@ -318,8 +329,9 @@ impl Service {
             }
             Ready::Dead(why) => return Verdict::Dead(why),
         };
-        let (done, dead) = Box::pin(self.findings(incoming, after, deadline)).await;
-        if let Some(why) = self.tell(&done).await {
+        let late = again || is_old(&incoming.envelope, Timestamp::now());
+        let (mut done, dead) = Box::pin(self.findings(incoming, after, deadline)).await;
+        if let Some(why) = self.tell(&mut done, late).await {
             return Verdict::Retry { after: Duration::from_secs(20), why };
         }
         let retry = done.into_iter().find_map(|done| match done {
@@ -358,6 +370,7 @@ impl Service {
                         verb: order.verb,
                         asked_by: order.asked_by.clone(),
                         event: envelope.id.clone(),
+                        asked_at: envelope.time.as_deref().and_then(|time| time.parse().ok()),
                         only_rule: order.only_rule.clone(),
                         only_resource: None,
                         agreed: None,
@@ -369,7 +382,9 @@ impl Service {
                     };
                     let ended = Box::pin(self.engine.handle(&request)).await;
                     after.extend(ended.iter().filter_map(|done| match done {
-                        Done::Outcome(outcome) if outcome.stage == Stage::Verified => {
+                        Done::Outcome(outcome)
+                            if outcome.stage == Stage::Verified && !done.is_of_another() =>
+                        {
                             Some(outcome.subject.clone())
                         }
                         _ => None,
@@ -448,9 +463,19 @@ impl Service {
         }
     }
 
-    /// Tells what is to be told, and marks it as told. `Some`: not everybody was, and why.
-    async fn tell(&self, done: &[Done]) -> Option<String> {
+    /// Tells what is to be told, and marks it as told; `late` where findings may bear more by now than the event says.
+    /// `Some`: not everybody was told, and why.
+    async fn tell(&self, done: &mut [Done], late: bool) -> Option<String> {
         Self::emit(done);
+        let mut failed = None;
+        match self.reporter.look_up(done, late).await {
+            // The records and the events tell of it; the note is made up if the run's own event comes again.
+            Err(error) if error.disposition() != Disposition::Retry => {
+                error!(%error, "findings can't be read: nothing is written to them");
+            }
+            Err(error) => failed = Some(error.to_string()),
+            Ok(()) => {}
+        }
         let outcomes: Vec<&Outcome> = done
             .iter()
             .filter_map(|done| match done {
@@ -459,9 +484,8 @@ impl Service {
             })
             .collect();
         if outcomes.is_empty() {
-            return None;
+            return failed;
         }
-        let mut failed = None;
         for (outcome, told_all) in outcomes.iter().zip(self.reporter.report(&outcomes).await) {
             match told_all {
                 // Whoever may not write to Security Hub now may not do so in a minute either: the record
@@ -508,6 +532,12 @@ struct Order {
     verb: Verb,
     asked_by: Asker,
     only_rule: Option<String>,
+}
+
+/// Whether an event happened so long ago that people may have written on its findings since.
+fn is_old(envelope: &Envelope, now: Timestamp) -> bool {
+    let time = envelope.time.as_deref().and_then(|time| time.parse::<Timestamp>().ok());
+    time.is_none_or(|time| now.duration_since(time) > SignedDuration::from_mins(2))
 }
 
 fn home(function_arn: &str) -> Result<Home, TryAgain> {

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use redress_remediators::{BoxFuture, Error, ErrorKind};
 use serde_json::Value;
 
-use crate::audit::{Record, Sealed, Stage, check::Row};
+use crate::audit::{Broken, Record, Sealed, Stage, check::Row, verify_run_of};
 
 /// Where a store takes the time from, to tell which items have expired.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -131,6 +131,8 @@ pub struct RunRef {
     pub time: Timestamp,
     /// What that record says.
     pub stage: Stage,
+    /// The control that it was about; `None` where that is not known.
+    pub control: Option<String>,
     /// The remediator.
     pub remediator: Option<String>,
     /// The run that it undoes.
@@ -156,6 +158,16 @@ pub trait Store: Send + Sync {
     /// Carries out a commit.
     fn commit<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<(), CommitError>>;
 
+    /// Whether a record of this size can be stored, with some room to spare: what is going to be recorded is known
+    /// before something is changed, but for the last word.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] where it can't.
+    fn has_room_for(&self, record: &Record, sealed: &Sealed) -> Result<(), Error> {
+        let _ = (record, sealed);
+        Ok(())
+    }
+
     /// The stored lines of a run, in order of their numbers; empty where there is none.
     fn run<'a>(&'a self, run: &'a str) -> BoxFuture<'a, Result<Vec<String>, Error>>;
 
@@ -175,12 +187,38 @@ pub trait Store: Send + Sync {
     fn name(&self) -> String;
 }
 
+/// Why it is not known what a run has done.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Unread {
+    /// The store could not be read.
+    #[error(transparent)]
+    Store(#[from] Error),
+    /// Its records can't be believed.
+    #[error("records of run {run}: {broken}")]
+    Broken {
+        /// The run.
+        run: String,
+        /// What does not fit.
+        broken: Broken,
+    },
+}
+
+/// The records of a run, in their order, checked; empty where there is none.
+///
+/// # Errors
+/// Where they can't be read, or not be believed.
+pub async fn records(store: &dyn Store, run: &str) -> Result<Vec<Record>, Unread> {
+    let lines = store.run(run).await?;
+    verify_run_of(run, &lines).map_err(|broken| Unread::Broken { run: run.to_owned(), broken })
+}
+
 impl From<&Record> for RunRef {
     fn from(record: &Record) -> Self {
         Self {
             run: record.run.clone(),
             time: record.time,
             stage: record.stage,
+            control: Some(record.subject.control.clone()),
             remediator: record.subject.remediator.clone(),
             undoes: record.subject.undoes.clone(),
         }

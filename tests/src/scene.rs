@@ -66,6 +66,7 @@ pub fn request(finding: &Value, verb: Verb, event: &str, time: Duration) -> Resu
         verb,
         asked_by: Asker::Cli { caller: "arn:aws:iam::123456789012:user/tester".to_owned() },
         event: event.to_owned(),
+        asked_at: None,
         only_rule: None,
         only_resource: None,
         agreed: None,

@@ -185,6 +185,7 @@ impl Scene for Subject {
         let finding = self.scenarios.finding(self.case, &self.place, &self.id);
         let request = request(&finding, verb, event, PATIENCE)?;
         let mut done = self.engine.handle(&request).await;
+        done.retain(|done| !done.is_of_another());
         let done = done.pop().filter(|_| done.is_empty()).ok_or("not one outcome")?;
         if let Done::Outcome(outcome) = &done
             && let Some(commit) = told(outcome)

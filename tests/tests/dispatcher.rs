@@ -121,7 +121,8 @@ async fn an_imported_finding_fixes_itself_and_a_person_undoes_it() {
     assert!(fresh.invoke(&undo()).await.unwrap().succeeded());
     assert_eq!(writes(&deployment), before);
     let note = deployment.hub.finding(&finding.id()).unwrap()["Note"]["Text"].as_str().unwrap().to_owned();
-    assert!(note.contains("nothing to undo"), "{note}");
+    // Events tell their time to the second: a click within the second of the undo is an earlier one.
+    assert!(note.contains("nothing to undo") || note.contains("has undone it since"), "{note}");
 
     // It fails again: the rule leaves it alone.
     deployment.hub.events();

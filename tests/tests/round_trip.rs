@@ -183,6 +183,7 @@ impl World {
             verb,
             asked_by,
             event,
+            asked_at: None,
             only_rule: None,
             only_resource: None,
             agreed: None,

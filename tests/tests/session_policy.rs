@@ -133,6 +133,7 @@ async fn a_session_may_do_what_its_run_is_for_and_nothing_else() {
             verb: Verb::Plan,
             asked_by: Asker::Cli { caller: "tester".to_owned() },
             event: control.to_owned(),
+            asked_at: None,
             only_rule: None,
             only_resource: None,
             agreed: None,

@@ -384,6 +384,7 @@ async fn lookups(store: &dyn Store) {
         run: runs[0].clone(),
         time: times[0].parse().unwrap(),
         stage: Stage::Verified,
+        control: Some(String::new()),
         remediator: Some("s3.enable_versioning".to_owned()),
         undoes: Some("another".to_owned()),
     };
@@ -762,6 +763,12 @@ async fn a_record_that_fits_no_item_is_refused_before_anything_is_written() {
     let random: String = (0..25_000).map(|_| uuid::Uuid::new_v4().to_string()).collect();
     let ops = vec![put("a", "1", Expect::Absent)];
     let records = vec![record(&run, 1, json!({ "reason": random }))];
+    // What is going to be as large is known before.
+    let (ending, sealed) = &records[0];
+    let error = store.has_room_for(ending, sealed).unwrap_err();
+    assert!(error.message.starts_with(&format!("the last record of run {run} takes ")), "{error}");
+    let small = record(&run, 1, json!({}));
+    store.has_room_for(&small.0, &small.1).unwrap();
     let error = store.commit(&Commit { ops, records }).await.unwrap_err();
     let CommitError::Failed(error) = error else { panic!("{error}") };
     assert_eq!(error.kind, ErrorKind::Invalid);

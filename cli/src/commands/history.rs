@@ -5,7 +5,7 @@ mod verify;
 use std::io::Write as _;
 
 use redress_router::{
-    audit::{Asker, Record, verify_run},
+    audit::{Asker, Record, verify_run_of},
     event::shown,
     store::{Index, Store},
 };
@@ -28,12 +28,7 @@ struct Told {
 impl Told {
     async fn read(store: &dyn Store, run: &str) -> Result<Self> {
         let lines = store.run(run).await?;
-        let records = verify_run(lines.iter().map(String::as_str)).map_err(|broken| broken.0);
-        // A chain that is whole must also be of the run that was asked for.
-        let records = records.and_then(|records| match records.iter().find(|record| record.run != run) {
-            Some(other) => Err(format!("run {run}: a record of run {} is among its own", other.run)),
-            None => Ok(records),
-        });
+        let records = verify_run_of(run, &lines).map_err(|broken| broken.0);
         Ok(Self { run: run.to_owned(), records })
     }
 

@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeMap, io::Write as _, sync::Arc};
 
-use redress_remediators::{Key, find};
+use redress_remediators::{Key, REGISTRY, find};
 use redress_router::{
-    audit::{Record, Stage, Subject, Verb, verify_run},
+    audit::{Subject, Verb},
     control::ControlId,
     event::shown,
     finding::{Compliance, Finding, FindingResource, Format as FindingFormat, RecordState, Workflow},
-    store::{Index, RunRef},
+    store::{RunRef, records},
+    undo,
 };
 use serde_json::Value;
 
@@ -22,9 +23,6 @@ use crate::{
     output::{self, Counts, text},
     work::{self, Item, Job},
 };
-
-/// How many runs of a resource are looked through: as many as the engine does.
-const HORIZONS: [usize; 2] = [200, 10_000];
 
 pub(crate) async fn run(global: &Global, args: &Undo, around: &mut Surroundings) -> Result<Exit> {
     asks_nothing_in_json(global, args.yes || args.dry_run)?;
@@ -127,7 +125,7 @@ pub(super) async fn all(
 
 /// The finding that a run was about, made of its records.
 async fn by_run(context: &Context, run: &str) -> Result<Given> {
-    let records = records(context, run).await?;
+    let records = records(&*context.engine.store, run).await?;
     let last = records.last().ok_or_else(|| {
         let store = context.engine.store.name();
         Failure::input(format!("there is no run `{}` in {store}", shown(run)))
@@ -154,59 +152,20 @@ pub(super) async fn last(context: &Context, resource: &str, control: Option<&str
         .map(str::parse::<ControlId>)
         .transpose()
         .map_err(|error| Failure::input(format!("--control: {error}")))?;
-    let serves = |run: &RunRef| match (&control, run.remediator.as_deref().and_then(find)) {
-        (None, remediator) => remediator.is_some(),
-        (Some(control), remediator) => remediator.is_some_and(|found| found.spec().serves(control.as_str())),
-    };
-    let store = Arc::clone(&context.engine.store);
+    let control = control.as_ref().map(ControlId::as_str);
     let mut last: Option<RunRef> = None;
     for key in keys(resource, &context.caller.account, &context.reach.region)? {
-        for horizon in HORIZONS {
-            let runs = store.runs(Index::Resource(&key.to_string()), horizon).await?;
-            // An undo that failed has undone nothing.
-            let done = runs.iter().filter(|run| run.stage == Stage::Undone);
-            let undone: Vec<&str> = done.filter_map(|run| run.undoes.as_deref()).collect();
-            let left = |run: &&RunRef| {
-                run.stage == Stage::Verified && serves(run) && !undone.contains(&run.run.as_str())
-            };
-            let mut found = None;
-            for run in runs.iter().filter(left) {
-                if is_about(context, run, control.as_ref()).await? {
-                    found = Some(run);
-                    break;
-                }
-            }
-            let is_later = |run: &&RunRef| last.as_ref().is_none_or(|known| known.time < run.time);
-            if let Some(run) = found.filter(is_later) {
-                last = Some(run.clone());
-            }
-            if found.is_some() || runs.len() < horizon {
-                break;
-            }
+        let Some((run, _)) = undo::last(&*context.engine.store, REGISTRY, &key, control).await? else {
+            continue;
+        };
+        if last.as_ref().is_none_or(|known| known.time < run.time) {
+            last = Some(run);
         }
     }
     match last {
         Some(run) => by_run(context, &run.run).await.map(Some),
         None => Ok(None),
     }
-}
-
-/// Whether a run was about this control. One whose remediator is for any may have been about another.
-async fn is_about(context: &Context, run: &RunRef, control: Option<&ControlId>) -> Result<bool> {
-    let general = run.remediator.as_deref().and_then(find).is_some_and(|known| known.spec().is_general());
-    match control.filter(|_| general) {
-        None => Ok(true),
-        Some(control) => {
-            let records = records(context, &run.run).await?;
-            Ok(records.first().is_some_and(|record| record.subject.control == control.as_str()))
-        }
-    }
-}
-
-async fn records(context: &Context, run: &str) -> Result<Vec<Record>> {
-    let lines = context.engine.store.run(run).await?;
-    verify_run(lines.iter().map(String::as_str))
-        .map_err(|broken| Failure::new(Exit::Failed, format!("records: {broken}")))
 }
 
 /// A finding points to what is to be undone and says nothing else: its state, titles and tags are not asked
@@ -254,12 +213,12 @@ fn finding(subject: &Subject) -> Option<Finding> {
     })
 }
 
-/// A run is undone only if it is the last on its resource: what came after stands on it.
+/// A run is undone only if it is the last for its control on its resource: what came after stands on it.
 fn only_run(item: Item, run: &str) -> Item {
     match &item.entry.undoes {
         Some(last) if item.entry.pending() && last != run => {
             let why = format!(
-                "run {} came after it on the same resource: undo that one first (--run {})",
+                "run {} came after it for the same control: undo that one first (--run {})",
                 shown(last),
                 shown(last)
             );

@@ -68,7 +68,8 @@ pub(crate) struct Used {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Params {
-    /// For how many days redress must have seen the address unused, without interruption.
+    /// For how many days redress must have seen the address unused. Three days without a finding begin the count anew;
+    /// that it was in use for a shorter time, between two looks, goes unseen.
     grace_days: u16,
     /// Whether a person who asks for this very finding need not wait for that.
     on_request_skips_grace: bool,

@@ -19,11 +19,12 @@ use super::{
     run::{Ending, Run, Stop},
 };
 use crate::{
-    audit::{Stage, Subject, Verb, sha256, verify_run},
+    audit::{Stage, Subject, Verb, sha256},
     event::printable,
     guard::{self, Fixes, Keys, Memo},
     rules::{Mode, Rule},
-    store::{Commit, CommitError, Expect, Index, Item, Op},
+    store::{self, Commit, CommitError, Expect, Index, Item, Op, RunRef},
+    undo::undoable,
 };
 
 /// How many runs of an account's finding are looked through for those to undo: one for each of its resources, and more.
@@ -193,21 +194,10 @@ impl Engine {
         remediator: &'static dyn Erased,
     ) -> Result<Vec<Key>, Stop> {
         let runs = self.store.runs(Index::Finding(&request.finding.id), HORIZON).await?;
-        let undone: Vec<&str> = runs
-            .iter()
-            .filter(|run| run.stage == Stage::Undone)
-            .filter_map(|run| run.undoes.as_deref())
-            .collect();
         let mut keys = Vec::new();
-        for run in runs.iter().filter(|run| run.stage == Stage::Verified) {
-            if run.remediator.as_deref() != Some(remediator.spec().name) || undone.contains(&run.run.as_str())
-            {
-                continue;
-            }
-            let lines = self.store.run(&run.run).await?;
-            let records = verify_run(lines.iter().map(String::as_str)).map_err(|error| {
-                Stop::stage(Stage::Refused, format!("records of run {}: {}", run.run, error.0))
-            })?;
+        let of_remediator = |run: &&RunRef| run.remediator.as_deref() == Some(remediator.spec().name);
+        for run in undoable(&runs).filter(of_remediator) {
+            let records = store::records(&*self.store, &run.run).await?;
             let key = records.last().and_then(|record| record.subject.resource.clone());
             keys.extend(key.filter(|key| is_within(key, account, remediator)));
         }

@@ -17,14 +17,15 @@ use tracing::warn;
 
 use super::{Done, Engine, Outcome, Purpose, Request, SOON};
 use crate::{
-    audit::{Record, Stage, Subject, Verb, verify_run},
+    audit::{Record, Stage, Subject, Verb},
     control,
     event::{printable, shown},
     exemption::{self, Found},
     finding::{Finding, Note, Workflow},
     guard::{self, Fixes, Hold, Keys, Lease, Memo, Since, digest},
     rules::{ExemptBy, Mode, Rule},
-    store::{Commit, CommitError, Expect, Item, Op},
+    store::{self, Commit, CommitError, Expect, Item, Op, Unread},
+    undo,
 };
 
 /// A lease outlives its holder's deadline by this: by then the process has been ended.
@@ -35,6 +36,10 @@ const LEASE_AFTER_DEADLINE: Duration = Duration::from_secs(60);
 /// that large compresses well below it.
 const LONGEST_RECORD: usize = 1 << 20;
 
+/// What is kept free for what an outcome holds beyond what is known when it begins: calls, reasons, and what AWS adds to
+/// a state.
+const LEFT_FOR_THE_END: usize = 64 * 1024;
+
 /// A run on one resource, from its plan to its outcome.
 pub(super) struct Run<'e> {
     pub(super) engine: &'e Engine,
@@ -44,6 +49,8 @@ pub(super) struct Run<'e> {
     pub(super) key: Key,
     pub(super) remediator: &'static dyn Erased,
     pub(super) rule: Option<&'e Rule>,
+    /// The rule whose fix an undo puts back.
+    pub(super) undone_rule: Option<&'e Rule>,
     pub(super) goal: Goal,
     pub(super) keys: Keys,
     pub(super) items: HashMap<String, Item>,
@@ -62,6 +69,8 @@ pub(super) struct Run<'e> {
     pub(super) asides: Vec<String>,
     /// The note that stands on the finding, as far as it is at hand.
     pub(super) note: Option<Note>,
+    /// The end of another's run, which stood in the way.
+    pub(super) other: Option<Done>,
 }
 
 /// What a run is to reach.
@@ -104,6 +113,15 @@ impl From<Error> for Stop {
                 Self::Stage { stage: Stage::Refused, reason, error: Some(error) }
             }
             (Disposition::Escalate, _) => Self::Stage { stage: Stage::Failed, reason, error: Some(error) },
+        }
+    }
+}
+
+impl From<Unread> for Stop {
+    fn from(error: Unread) -> Self {
+        match error {
+            Unread::Store(error) => error.into(),
+            broken @ Unread::Broken { .. } => Self::stage(Stage::Refused, broken.to_string()),
         }
     }
 }
@@ -179,18 +197,7 @@ impl Run<'_> {
         }
 
         let undoes = match request.verb {
-            Verb::Undo => {
-                let control = request.finding.control.as_str();
-                let Some((run, remediator)) = self.engine.undoable(&self.key, control).await? else {
-                    return Err(Stop::stage(
-                        Stage::Skipped,
-                        "nothing to undo: no verified change of this resource is left in the records",
-                    ));
-                };
-                self.remediator = remediator;
-                self.goal = Goal::Undo(self.engine.recorded_change(&run).await?);
-                Some(run)
-            }
+            Verb::Undo => Some(self.choose_undo(request).await?),
             Verb::Plan | Verb::Fix => None,
         };
         self.subject.undoes = undoes;
@@ -294,13 +301,16 @@ impl Run<'_> {
 
     /// What ended and was not told, from its records; `None` where they have no end.
     async fn told_late(&self, key: &str, memo: Memo) -> Result<Option<Box<Outcome>>, Stop> {
-        let lines = self.engine.store.run(&memo.run).await?;
-        let records = verify_run(lines.iter().map(String::as_str)).map_err(|error| {
-            Stop::stage(Stage::Failed, format!("records of run {}: {}", memo.run, error.0))
-        })?;
+        let records = match store::records(&*self.engine.store, &memo.run).await {
+            Err(broken @ Unread::Broken { .. }) => {
+                return Err(Stop::stage(Stage::Failed, broken.to_string()));
+            }
+            read => read?,
+        };
         Ok(records.last().filter(|record| record.last).map(|last| {
             let mut outcome = outcome_of(last);
             self.address(&mut outcome);
+            outcome.keeps_note = last.replaced_note.is_none() && crate::report::cuts(&outcome);
             outcome.memo = Some((key.to_owned(), memo));
             Box::new(outcome)
         }))
@@ -329,8 +339,11 @@ impl Run<'_> {
                     && (outcome.error_code.is_some() || outcome.error == Some(ErrorKind::Blocked)) =>
             {
                 self.address(&mut outcome);
+                outcome.keeps_note = crate::report::cuts(&outcome);
                 return Ok(Some(Done::Outcome(outcome)));
             }
+            // Whoever waits for it has to be told, and by its event it may never come to that.
+            other @ Done::Outcome(_) if !own => self.other = Some(other),
             Done::Outcome(_) | Done::Repeat { .. } | Done::Unwanted(_) => {}
         }
         // The event that is settled by this may be our own: start over with what is known now.
@@ -469,17 +482,23 @@ impl Run<'_> {
         let known = self.items.get(&self.keys.since).cloned();
         let aging = matches!(self.goal, Goal::Fix) && self.remediator.aging(now)?;
         let op = match (aging, &known) {
-            (true, Some(item)) => {
-                self.since = serde_json::from_value::<Since>(item.body.clone()).ok().map(|since| since.since);
-                return Ok(());
+            (true, known) => {
+                let kept = guard::read::<Since>(&self.items, &self.keys.since).ok().flatten();
+                let kept = kept.filter(|kept| kept.holds(self.started));
+                self.since = kept.as_ref().map(|kept| kept.since);
+                // Our own notes bring the finding back at once: that is no news.
+                if kept.is_some_and(|kept| kept.is_fresh(self.started)) {
+                    return Ok(());
+                }
+                let since = self.since.unwrap_or(self.started);
+                Op::Put {
+                    key: self.keys.since.clone(),
+                    body: json!(Since { since, seen: Some(self.started) }),
+                    etag: self.id.clone(),
+                    expect: Expect::unchanged(known.as_ref()),
+                    expires: Some(self.started + guard::UNSEEN_AT_MOST),
+                }
             }
-            (true, None) => Op::Put {
-                key: self.keys.since.clone(),
-                body: json!(Since { since: self.started }),
-                etag: self.id.clone(),
-                expect: Expect::Absent,
-                expires: None,
-            },
             (false, Some(item)) => {
                 Op::Delete { key: self.keys.since.clone(), expect: Expect::Etag(item.etag.clone()) }
             }
@@ -586,6 +605,28 @@ impl Run<'_> {
                 .map(|line| (Stage::Held, line)),
             Err(error) => Some((Stage::Refused, error)),
         }
+    }
+
+    /// Looks up the run that is to be undone, and what it has changed.
+    async fn choose_undo(&mut self, request: &Request) -> Result<String, Stop> {
+        let Engine { store, registry, .. } = self.engine;
+        let control = request.finding.control.as_str();
+        if let Some(asked) = request.asked_at
+            && let Some(run) = undo::undone_since(&**store, &self.key, control, asked).await?
+        {
+            return Err(Stop::stage(Stage::Skipped, format!("run {run} has undone it since this was asked")));
+        }
+        let Some((run, remediator)) = undo::last(&**store, registry, &self.key, Some(control)).await? else {
+            let none = format!("nothing to undo: no verified change for {control} is left in the records");
+            let other = undo::last(&**store, registry, &self.key, None).await?;
+            let hint = other.and_then(|(other, _)| Some((other.run, other.control?)));
+            let hint = hint.map(|(run, about)| format!("; run {run} on this resource was for {about}"));
+            return Err(Stop::stage(Stage::Skipped, none + &hint.unwrap_or_default()));
+        };
+        self.remediator = remediator;
+        let (change, rule) = self.engine.recorded_change(&run.run).await?;
+        (self.goal, self.undone_rule) = (Goal::Undo(change), rule);
+        Ok(run.run)
     }
 
     /// There is nothing to change: by somebody else's hand, or against Security Hub's reading.
@@ -976,8 +1017,8 @@ impl Run<'_> {
             Goal::Undo(_) => Access::Undo,
         };
         self.time_left()?;
-        self.since =
-            guard::read::<Since>(&self.items, &self.keys.since).ok().flatten().map(|since| since.since);
+        let since = guard::read::<Since>(&self.items, &self.keys.since).ok().flatten();
+        self.since = since.filter(|since| since.holds(self.started)).map(|since| since.since);
         if self.rests_on_activity() {
             self.seen = self.last_seen().await?;
         }
@@ -1162,6 +1203,7 @@ impl Run<'_> {
         expect: Expect,
         mut ops: Vec<Op>,
     ) -> Result<(), CommitError> {
+        self.can_end(&record)?;
         let ends = (self.engine.clock)() + self.deadline.saturating_duration_since(Instant::now());
         let lease = Lease {
             run: self.id.clone(),
@@ -1185,6 +1227,30 @@ impl Run<'_> {
         self.lease = Some(etag);
         aws.permit_writes(ends, Arc::clone(&self.engine.clock));
         Ok(())
+    }
+
+    /// Whether the outcome can be stored of what begins with this intent: it holds the state once more. A change whose
+    /// end could not be recorded would stay open for ever, and keep everybody else from the resource.
+    fn can_end(&self, intent: &Record) -> Result<(), CommitError> {
+        let Some(change) = &intent.change else { return Ok(()) };
+        let from = self.origin.clone().unwrap_or_else(|| change.from.clone());
+        let outcome = Record {
+            last: true,
+            after: Some(change.to.clone()),
+            change: Some(Change { from, to: change.to.clone() }),
+            replaced_note: self.note.as_ref().map(|note| json!(note.text)),
+            ..intent.clone()
+        };
+        let invalid = |why: String| CommitError::Failed(Error::new(ErrorKind::Invalid, why));
+        let sealed = outcome.seal().map_err(|error| invalid(error.0))?;
+        if sealed.line.len() > LONGEST_RECORD - LEFT_FOR_THE_END {
+            let most = LONGEST_RECORD - LEFT_FOR_THE_END;
+            return Err(invalid(format!(
+                "the record of its end would be about {} bytes; at most {most} are stored",
+                sealed.line.len()
+            )));
+        }
+        Ok(self.engine.store.has_room_for(&outcome, &sealed)?)
     }
 
     /// Stores a record and what goes with it.
@@ -1377,7 +1443,7 @@ impl Run<'_> {
         if let Some(etag) = &self.lease {
             ops.push(Op::Delete { key: self.keys.lease.clone(), expect: Expect::Etag(etag.clone()) });
         }
-        let hold_days = self.rule.map_or(30, |rule| rule.source.hold_days);
+        let hold_days = self.rule.or(self.undone_rule).map_or(30, |rule| rule.source.hold_days);
         let hold = |days: u16, why: &str| {
             let until = now + SignedDuration::from_hours(24 * i64::from(days));
             let hold = Hold { until, run: self.id.clone(), why: why.to_owned() };
@@ -1430,8 +1496,14 @@ impl Run<'_> {
 
     fn address(&self, outcome: &mut Outcome) {
         match self.request {
-            Some(request) => address(outcome, &request.finding),
-            None => outcome.note.clone_from(&self.note),
+            Some(request) => {
+                address(outcome, &request.finding);
+                outcome.settled = false;
+            }
+            None => {
+                outcome.note.clone_from(&self.note);
+                outcome.settled = true;
+            }
         }
     }
 }
@@ -1501,6 +1573,8 @@ fn outcome_of(record: &Record) -> Outcome {
         fields: BTreeMap::new(),
         workflow_new: false,
         unread: false,
+        keeps_note: false,
+        settled: false,
         time: record.time,
         memo: None,
         alarm: None,

@@ -10,7 +10,7 @@ use redress_remediators::{Error, ErrorKind, Result};
 use tokio::sync::OnceCell;
 use tracing::warn;
 
-use super::{AUTHOR, EVENT_SOURCE, EVENT_TYPE, Update, ocsf, update};
+use super::{AUTHOR, EVENT_SOURCE, EVENT_TYPE, Update, cuts, ocsf, update};
 use crate::{
     audit::FindingRef,
     engine::{Done, Outcome, address},
@@ -54,19 +54,20 @@ impl Reporter {
         Self { config, channels, hub: OnceCell::new(), events: OnceCell::new() }
     }
 
-    /// Fills in what stands on the findings of runs that were settled without their event: a note takes the place of
-    /// the one that is there, and fields that of all fields. A comment on an OCSF finding takes no other's place.
+    /// Fills in what stands on the findings of runs that were settled without their event, and where the event is old
+    /// (`late`) on those of all: a note takes the place of the one that is there, and fields that of all fields. A
+    /// comment on an OCSF finding takes no other's place.
     ///
     /// Where that can't be read, nothing may be written to the finding, lest what stands there be lost: the outcome is
     /// marked so, and not as told. The error is that of the last.
-    pub async fn look_up(&self, done: &mut [Done]) -> Result<()> {
+    pub async fn look_up(&self, done: &mut [Done], late: bool) -> Result<()> {
         if !self.channels.findings {
             return Ok(());
         }
         let mut all = Ok(());
         for done in done {
             let Done::Outcome(outcome) = done else { continue };
-            if update(outcome).is_none() {
+            if !(late || outcome.settled) || update(outcome).is_none() {
                 continue;
             }
             let finding = outcome.subject.finding.clone();
@@ -81,10 +82,14 @@ impl Reporter {
                         if let Decoded::Finding(found) = decoded
                             && found.id == finding.id
                         {
+                            let (known, nothing_left) = (outcome.note.clone(), outcome.workflow_new);
                             address(outcome, &found);
                             // Of several resources, or of those an account stands for, others may be left to be
                             // dealt with, and rules come back to a finding that is NEW.
-                            outcome.workflow_new &= names_only(&found, outcome);
+                            outcome.workflow_new &=
+                                if outcome.settled { names_only(&found, outcome) } else { nothing_left };
+                            // The record of the run has the note that was known.
+                            outcome.keeps_note |= outcome.note != known && cuts(outcome);
                         }
                     }
                 }
@@ -191,13 +196,13 @@ async fn update_v1(
             AwsSecurityFindingIdentifier::builder().id(&finding.id).product_arn(&finding.product);
         identifiers.push(identifier.build());
     }
-    let note = NoteUpdate::builder().text(&update.note).updated_by(AUTHOR).build();
+    let note = |text: &String| NoteUpdate::builder().text(text).updated_by(AUTHOR).build();
     let workflow =
         update.notified.then(|| WorkflowUpdate::builder().status(WorkflowStatus::Notified).build());
     let answer = hub
         .batch_update_findings()
         .set_finding_identifiers(Some(identifiers))
-        .note(note)
+        .set_note(update.note.as_ref().map(note))
         .set_user_defined_fields(update.fields.clone().map(|fields| fields.into_iter().collect()))
         .set_workflow(workflow)
         .send()
@@ -224,7 +229,7 @@ async fn update_v2(
     let answer = hub
         .batch_update_findings_v2()
         .set_metadata_uids(Some(uids))
-        .comment(&update.note)
+        .set_comment(update.note.clone())
         .set_status_id(update.notified.then_some(OCSF_IN_PROGRESS))
         .send()
         .await

@@ -219,6 +219,7 @@ impl Service {
             verb: if through_finding { Verb::Plan } else { Verb::Fix },
             asked_by: Asker::Automatic { event: whose.event.clone() },
             event: whose.event.clone(),
+            asked_at: None,
             only_rule: None,
             only_resource: None,
             agreed: None,
@@ -228,10 +229,11 @@ impl Service {
             listed: false,
             after: Vec::new(),
         };
-        let done = Box::pin(self.engine.handle(&request)).await;
-        if !through_finding && let Some(why) = Box::pin(self.tell(&done)).await {
+        let mut done = Box::pin(self.engine.handle(&request)).await;
+        if !through_finding && let Some(why) = Box::pin(self.tell(&mut done, false)).await {
             return Ended::Retry(why);
         }
+        done.retain(|done| !done.is_of_another());
         let says = Says::Inactive(policy.threshold(back.signed_in));
         self.follow(table, home, &back, done, through_finding.then_some(says), at).await
     }

@@ -58,6 +58,9 @@ const LONGEST_LINE: u64 = 16 << 20;
 /// in bytes of names and values.
 const LARGEST_ITEM: usize = 400 * 1024;
 
+/// What is kept free for what is not known of a record before its run has ended.
+const ROOM_TO_SPARE: usize = 40 * 1024;
+
 /// The longest part of a partition or sort key that is stored as it is, in bytes. DynamoDB takes
 /// [2048 and 1024](https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html).
 const LONGEST_KEY_PART: usize = 900;
@@ -221,13 +224,17 @@ impl DynamoDb {
             let anew = anew.contains(op.key());
             let item = self.write(op, now, anew).map_err(|error| unusable(&error))?;
             if let Some(put) = &item.put {
-                check_size(&put.item, op.key())?;
+                check_size(&put.item, LARGEST_ITEM, op.key())?;
             }
             parts.push((if anew { Part::Anew(op) } else { Part::Op(op) }, item));
         }
         for (record, sealed) in &commit.records {
             for attributes in self.record_items(record, sealed)? {
-                check_size(&attributes, &format!("record {} of run {}", record.seq, record.run))?;
+                check_size(
+                    &attributes,
+                    LARGEST_ITEM,
+                    &format!("record {} of run {}", record.seq, record.run),
+                )?;
                 let put = Put::builder()
                     .table_name(&self.audit)
                     .set_item(Some(attributes))
@@ -758,6 +765,7 @@ fn run_ref(item: &Attributes) -> Option<RunRef> {
         run: string(item, "run")?.to_owned(),
         time: string(item, "time")?.parse().ok()?,
         stage: serde_json::from_value(Value::from(string(item, "stage")?)).ok()?,
+        control: string(item, "control").map(str::to_owned),
         remediator: string(item, "remediator").map(str::to_owned),
         undoes: string(item, "undoes").map(str::to_owned),
     })
@@ -787,7 +795,7 @@ fn packed(line: &str) -> Result<Vec<u8>, Error> {
 }
 
 /// Refuses what DynamoDB would refuse, with words that help.
-fn check_size(item: &Attributes, what: &str) -> Result<(), Error> {
+fn check_size(item: &Attributes, largest: usize, what: &str) -> Result<(), Error> {
     // A number takes at most 21 bytes; nothing else than these types is written.
     let of = |value: &AttributeValue| match value {
         AttributeValue::S(text) => text.len(),
@@ -795,8 +803,8 @@ fn check_size(item: &Attributes, what: &str) -> Result<(), Error> {
         _ => 21,
     };
     let size: usize = item.iter().map(|(name, value)| name.len() + of(value)).sum();
-    if size > LARGEST_ITEM {
-        let why = format!("{what} takes {size} bytes; DynamoDB stores at most {LARGEST_ITEM}");
+    if size > largest {
+        let why = format!("{what} takes {size} bytes; DynamoDB stores at most {largest}");
         return Err(Error::new(ErrorKind::Invalid, why));
     }
     Ok(())
@@ -809,6 +817,12 @@ impl Store for DynamoDb {
 
     fn commit<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<(), CommitError>> {
         Box::pin(self.commit_all(commit))
+    }
+
+    fn has_room_for(&self, record: &Record, sealed: &Sealed) -> Result<(), Error> {
+        let what = format!("the last record of run {}", record.run);
+        let items = self.record_items(record, sealed)?;
+        items.iter().try_for_each(|item| check_size(item, LARGEST_ITEM - ROOM_TO_SPARE, &what))
     }
 
     fn run<'a>(&'a self, run: &'a str) -> BoxFuture<'a, Result<Vec<String>, Error>> {

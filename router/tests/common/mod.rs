@@ -814,6 +814,7 @@ impl World {
             verb,
             asked_by,
             event: event.to_owned(),
+            asked_at: None,
             only_rule: None,
             only_resource: None,
             agreed: None,
@@ -840,6 +841,7 @@ impl World {
 
     pub async fn one(&self, request: Request) -> Done {
         let mut done = self.engine.handle(&request).await;
+        done.retain(|done| !done.is_of_another());
         assert_eq!(done.len(), 1, "{done:?}");
         let done = done.remove(0);
         // The service tells it and marks it as told.

@@ -162,7 +162,7 @@ async fn text_of_a_finding_is_text_where_it_is_shown() {
         let done = at_both_doors(&world, event(&finding).to_string().as_bytes()).await;
         let Done::Outcome(fixed) = &done[0] else { panic!("{done:?}") };
         assert_eq!(fixed.stage, Stage::Verified);
-        let note = report::update(fixed).unwrap().note;
+        let note = report::update(fixed).unwrap().note.unwrap();
         let told = report::ocsf(fixed);
         let title = told["finding_info_list"][0]["title"].as_str().unwrap();
         for shown in [note.as_str(), title] {
@@ -186,7 +186,7 @@ async fn text_of_a_finding_is_text_where_it_is_shown() {
                 let done = world.engine.handle(&request).await.remove(0);
                 let Done::Outcome(outcome) = done else { panic!("{done:?}") };
                 assert_eq!(outcome.stage, Stage::Refused);
-                report::update(&outcome).unwrap().note
+                report::update(&outcome).unwrap().note.unwrap()
             }
             Decoded::Invalid(invalid) => invalid.to_string(),
             Decoded::Ignored(ignored) => ignored.to_string(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use redress_remediators::{Access, ErrorKind, Risk};
 use redress_router::{
     audit::{Asker, Stage, Verb},
@@ -219,6 +220,60 @@ async fn an_undo_is_of_the_findings_control() {
     assert_eq!(stage(&done), Stage::Verified, "{done:?}");
     assert_eq!(stage(&world.clicked(Verb::Undo, "e-3").await), Stage::Undone);
     assert!(!world.thing(|thing| thing.on));
+}
+
+/// One remediator may have changed a resource for several controls: what the finding is about is put back, and no more.
+#[tokio::test(start_paused = true)]
+async fn what_was_done_for_another_control_stays() {
+    let world = World::new("undo-other", &RULES.replace("S3.14", "[S3.14, S3.5]"));
+    assert_eq!(stage(&world.imported("e-1").await), Stage::Verified);
+    let first = world.records()[0].run.clone();
+    world.thing(|thing| thing.on = false);
+    world.pass(1);
+    let mut other = world.finding("f-2");
+    other.control = "S3.5".parse().unwrap();
+    let done = world.one(world.request(Verb::Fix, clicked("e-2"), "e-2", other)).await;
+    assert_eq!(stage(&done), Stage::Verified, "{done:?}");
+    let Done::Outcome(second) = done else { panic!("not told") };
+    let undone = world.clicked(Verb::Undo, "e-3").await;
+    assert_eq!(stage(&undone), Stage::Undone, "{undone:?}");
+    let Done::Outcome(undone) = undone else { panic!("not told") };
+    assert_eq!(undone.subject.undoes, Some(first));
+    let again = world.clicked(Verb::Undo, "e-4").await;
+    let why = format!(
+        "nothing to undo: no verified change for S3.14 is left in the records; run {} on this resource was for \
+         S3.5",
+        second.run
+    );
+    assert_eq!((stage(&again), reason(&again)), (Stage::Skipped, why));
+}
+
+/// Who clicks twice means one undo; who clicks again later means another.
+#[tokio::test(start_paused = true)]
+async fn a_second_click_takes_nothing_more_back() {
+    let world = World::new("twice", RULES);
+    for event in ["e-1", "e-2"] {
+        world.thing(|thing| thing.on = false);
+        world.pass(24);
+        assert_eq!(stage(&world.imported(event).await), Stage::Verified);
+    }
+    let undo = async |event: &str, asked: Timestamp| {
+        let mut request = world.request(Verb::Undo, clicked("u"), event, world.finding("f-1"));
+        request.asked_at = Some(asked);
+        world.one(request).await
+    };
+    let asked = (world.engine.clock)();
+    world.pass_seconds(30);
+    let first = undo("u-1", asked).await;
+    assert_eq!(stage(&first), Stage::Undone);
+    world.thing(|thing| thing.on = true);
+    world.pass_seconds(30);
+    let Done::Outcome(first) = first else { panic!("not told") };
+    let again = undo("u-2", asked).await;
+    let why = format!("run {} has undone it since this was asked", first.run);
+    assert_eq!((stage(&again), reason(&again)), (Stage::Skipped, why));
+    assert!(world.thing(|thing| thing.on));
+    assert_eq!(stage(&undo("u-3", (world.engine.clock)()).await), Stage::Undone);
 }
 
 /// However much has been recorded of a resource since, its change can be undone.

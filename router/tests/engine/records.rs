@@ -160,11 +160,29 @@ async fn records_have_a_longest_length() {
     assert_eq!(world.records().len(), 2);
     plan(&length(11 + LONGEST - line)).await;
     assert_eq!(world.records().len(), 2);
+    // An intent that fits, of a change whose end would not.
+    let event = length(LONGEST - line - 30_000);
+    let done =
+        world.engine.handle(&world.request(Verb::Fix, clicked("c"), &event, world.finding("f-1"))).await;
+    assert_eq!((stage(&done[0]), world.thing(|thing| thing.writes)), (Stage::Refused, 0));
+    assert!(reason(&done[0]).contains("the record of its end would be about"), "{done:?}");
     let event = length(LONGEST);
     let done =
         world.engine.handle(&world.request(Verb::Fix, clicked("c"), &event, world.finding("f-1"))).await;
     assert_eq!((stage(&done[0]), world.thing(|thing| thing.writes)), (Stage::Refused, 0));
     assert!(reason(&done[0]).contains("the intent can't be stored"), "{done:?}");
+}
+
+/// After an undo, the rule that had made the fix says for how long it stays away.
+#[tokio::test(start_paused = true)]
+async fn an_undo_holds_for_as_long_as_the_rule_says() {
+    let world = World::new("hold-days", &format!("{RULES}    hold_days: 90\n"));
+    assert_eq!(stage(&world.imported("e-1").await), Stage::Verified);
+    assert_eq!(stage(&world.clicked(Verb::Undo, "e-2").await), Stage::Undone);
+    world.pass(24 * 89);
+    assert_eq!(stage(&world.imported("e-3").await), Stage::Held);
+    world.pass(24 + 1);
+    assert_eq!(stage(&world.imported("e-4").await), Stage::Verified);
 }
 
 /// A rule's own fix lifts no hold: one that was placed while it was at work stays.

@@ -111,6 +111,18 @@ async fn each_event_has_its_own_outcome() {
     let done = other(&world, "e-2", "f-2").await;
     let Done::Outcome(outcome) = done else { panic!("{done:?}") };
     assert_ne!(outcome.run, world.records()[0].run);
+    // But whoever waits for the other hears of it, though its own event should never come again.
+    let world = World::new("others-end", RULES);
+    cut_off(&world, "e-1", false).await;
+    world.pass_seconds(600);
+    world.thing(|thing| thing.writing_fails = Some(denied()));
+    let finding = world.finding("f-2");
+    let asked_by = Asker::Automatic { event: "e-2".to_owned() };
+    let done = world.engine.handle(&world.request(Verb::Fix, asked_by, "e-2", finding)).await;
+    let [_, Done::Outcome(other)] = done.as_slice() else { panic!("{done:?}") };
+    assert!(done[1].is_of_another() && !done[0].is_of_another());
+    assert_eq!((other.stage, &other.run), (Stage::Denied, &world.records()[0].run));
+    assert!(other.memo.is_some(), "it is marked once it is told");
 
     // Our own failure to go on is not the end of it: it is looked at anew.
     let world = World::new("own-failure", RULES);
@@ -133,9 +145,9 @@ async fn each_event_has_its_own_outcome() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_not_begun_and_has_to_wait_again_is_said_so() {
-    let world = World::new("waits-again", &format!("{RULES}    params: {{ patience: 7 }}\n"));
+    let world = World::new("waits-again", &format!("{RULES}    params: {{ patience: 2 }}\n"));
     assert_eq!(stage(&world.imported("e-1").await), Stage::Waiting);
-    world.pass(24 * 8);
+    world.pass(24 * 2);
     cut_off(&world, "e-2", false).await;
     world.pass_seconds(600);
     let (since, _) = world.store.scan("since#").await.unwrap().remove(0);

@@ -123,6 +123,7 @@ impl World {
             verb,
             asked_by: Asker::Cli { caller: "arn:aws:iam::123456789012:user/tester".to_owned() },
             event: format!("{verb:?}"),
+            asked_at: None,
             only_rule: None,
             only_resource: None,
             agreed: None,
