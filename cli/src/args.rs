@@ -17,6 +17,9 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// For how many days a deployment may keep records: `REDRESS_RETENTION_DAYS` of its function takes no more.
+const LONGEST_RETENTION: i64 = 36_500;
+
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Global options")]
@@ -42,9 +45,14 @@ pub(crate) struct Global {
     /// DynamoDB table of records; instead of --deployment
     #[arg(long, global = true, value_name = "TABLE", env = "REDRESS_AUDIT_TABLE", hide_env_values = true)]
     pub(crate) audit_table: Option<String>,
-    /// DynamoDB table of users' last activity; without it, inactive users are refused
+    /// DynamoDB table of users' last activity; without it, `cognito` takes NAME-activity of --deployment, and other
+    /// commands refuse inactive users
     #[arg(long, global = true, value_name = "TABLE", env = "REDRESS_ACTIVITY_TABLE", hide_env_values = true)]
     pub(crate) activity_table: Option<String>,
+    /// For how many days records stay that are written to a deployment's tables: as many as its own do
+    #[arg(long, global = true, value_name = "DAYS", env = "REDRESS_RETENTION_DAYS", hide_env_values = true,
+        default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=LONGEST_RETENTION))]
+    pub(crate) retention_days: u32,
     /// Where state and records are kept without a deployment [default: $XDG_STATE_HOME/redress, else
     /// ~/.local/state/redress]
     #[arg(long, global = true, value_name = "DIR")]
@@ -87,7 +95,11 @@ pub(crate) enum Command {
     Apply(Apply),
     /// Put back what the last run on a resource has changed, after asking
     Undo(Undo),
-    /// Settle runs that were cut off
+    /// Go on with runs that were cut off, after asking
+    ///
+    /// With --deployment, by no other rules than the deployment's and no further than its ceiling; its function is
+    /// asked for both. With --state-table and --audit-table there is no function to ask: --rules must be given, and
+    /// no ceiling holds.
     Recover(Recover),
     /// Stop all changes by every door, or those of one rule or account, until `resume`
     Stop(Stop),
@@ -219,6 +231,12 @@ pub(crate) struct Undo {
 
 #[derive(Debug, Args)]
 pub(crate) struct Recover {
+    /// Show what was cut off, and what is under way; nothing is written
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Don't ask
+    #[arg(long)]
+    pub(crate) yes: bool,
     /// Time for all runs together, such as `5m`
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
     pub(crate) timeout: Duration,
@@ -269,9 +287,9 @@ pub(crate) struct History {
     /// of `audit.jsonl`; or a folder of these
     #[arg(long, value_name = "PATH", requires = "verify")]
     pub(crate) against: Option<PathBuf>,
-    /// With --against: for how many days the deployment keeps records
-    #[arg(long, value_name = "DAYS", requires = "against", default_value_t = 400, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) retention: u16,
+    /// With --against: for how many days the deployment keeps records [default: --retention-days]
+    #[arg(long, value_name = "DAYS", requires = "against", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) retention: Option<u16>,
 }
 
 #[derive(Debug, Args)]
@@ -526,6 +544,19 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn records_stay_for_as_long_as_is_said() {
+        let days = |said: &[&str]| {
+            let parsed = Cli::try_parse_from([&["redress", "history"], said].concat());
+            parsed.map(|cli| cli.global.retention_days)
+        };
+        assert_eq!(days(&[]).unwrap(), 400);
+        assert_eq!(days(&["--retention-days", "36500"]).unwrap(), 36_500);
+        for wrong in ["0", "36501", "1.5", "long"] {
+            assert!(days(&["--retention-days", wrong]).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod cognito;
 mod control;
 mod controls;
 mod demo;
+mod dispatcher;
 mod doctor;
 mod explain;
 mod history;

@@ -10,7 +10,7 @@ use redress_router::{
     activity::ActivityTable,
     aws::{Accounts, Caller, MemberRole, Roots, defaults, http_client, partition_of},
     budget::Budget,
-    config::Tables,
+    config::{Config, Tables},
     engine::{Activity, Engine, Settings},
     event::shown,
     rules::{Mode, RuleSet},
@@ -23,9 +23,6 @@ use crate::{
     exit::{Exit, Failure, Result},
     output::Paint,
 };
-
-/// For how long a deployment's records are kept where nothing else is said: as long as it keeps its own.
-const RETENTION_DAYS: u32 = 400;
 
 /// AWS as a command reaches it.
 pub(crate) struct Reach {
@@ -161,16 +158,14 @@ async fn load(global: &Global) -> Result<SdkConfig> {
 
 /// The deployment's tables, if one is named.
 fn tables(global: &Global) -> Result<Option<Tables>> {
+    let retention_days = global.retention_days;
     if let Some(name) = &global.deployment {
-        return Ok(Some(Tables {
-            state: format!("{name}-state"),
-            audit: format!("{name}-audit"),
-            retention_days: RETENTION_DAYS,
-        }));
+        let (state, audit) = (format!("{name}-state"), format!("{name}-audit"));
+        return Ok(Some(Tables { state, audit, retention_days }));
     }
     match (&global.state_table, &global.audit_table) {
         (Some(state), Some(audit)) => {
-            Ok(Some(Tables { state: state.clone(), audit: audit.clone(), retention_days: RETENTION_DAYS }))
+            Ok(Some(Tables { state: state.clone(), audit: audit.clone(), retention_days }))
         }
         (None, None) => Ok(None),
         (Some(_), None) => Err(Failure::input("--state-table (REDRESS_STATE_TABLE) needs --audit-table")),
@@ -255,6 +250,27 @@ impl Context {
         Ok(Self { reach, caller, rules_source, engine, activity, kept })
     }
 
+    /// The engine as a deployment's function has it: no run goes further than the function's, and users' activity is
+    /// read where the function reads it, unless another table is named.
+    pub(crate) fn engine_of(&self, function: &Config) -> Engine {
+        let engine = &*self.engine;
+        let activity = self.activity.clone().or_else(|| {
+            let table = function.activity_table.as_ref()?;
+            let (store, clock) = (Arc::clone(&engine.store), Arc::clone(&engine.clock));
+            Some(Arc::new(ActivityTable::new(&self.reach.aws, table, store, clock)))
+        });
+        Engine {
+            registry: engine.registry,
+            rules: engine.rules.clone(),
+            store: Arc::clone(&engine.store),
+            connect: Arc::clone(&engine.connect),
+            activity: activity.map(|table| table as Arc<dyn Activity>),
+            budget: Arc::clone(&engine.budget),
+            settings: Settings { ceiling: function.ceiling, ..engine.settings.clone() },
+            clock: Arc::clone(&engine.clock),
+        }
+    }
+
     /// Which locks keep a dry run from writing.
     pub(crate) fn locks(&self) -> Vec<&'static str> {
         if self.reach.role.is_some() { vec!["process", "session_policy"] } else { vec!["process"] }
@@ -326,7 +342,10 @@ pub(crate) fn account(text: &str) -> Result<&str> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use clap::Parser as _;
+
     use super::*;
+    use crate::args::Cli;
 
     const KEY: &str = "aws/123456789012/eu-west-1/AwsS3Bucket/logs";
 
@@ -340,6 +359,18 @@ mod tests {
             assert_eq!(failure.exit, Exit::Input, "{text}");
             assert!(failure.message.contains(text), "{}", failure.message);
         }
+    }
+
+    #[test]
+    fn records_stay_in_a_deployments_tables_for_as_long_as_is_said() {
+        let days = |said: &[&str]| {
+            let cli = Cli::try_parse_from([&["redress", "history"], said].concat()).unwrap();
+            tables(&cli.global).unwrap().unwrap().retention_days
+        };
+        assert_eq!(days(&["--deployment", "team"]), 400);
+        assert_eq!(days(&["--deployment", "team", "--retention-days", "30"]), 30);
+        let named = ["--state-table", "state", "--audit-table", "audit", "--retention-days", "3650"];
+        assert_eq!(days(&named), 3650);
     }
 
     /// Undo by run or resource makes the resource's ARN from its key: it must lead back to the same key.

@@ -657,6 +657,20 @@ async fn a_sign_in_during_a_backfill_wins() {
     assert_eq!(listing.rows().await[&sub(0)], seen);
 }
 
+/// Of a deployment the table need not be named; another may be.
+#[tokio::test]
+async fn a_deployment_implies_its_activity_table() {
+    let listing = Listing::new(&[]).await;
+    tables::make(&listing.dynamodb, "team-activity", tables::ACTIVITY).await.unwrap();
+    for (more, table) in [(&[][..], "team-activity"), (&["--activity-table", "activity"][..], "activity")] {
+        let args = [&["cognito", "status", "--deployment", "team", "--format", "json"], more].concat();
+        let ended = common::command(&listing.emulator, &listing.dir, &args, None).await;
+        assert_eq!(ended.exit, Exit::Done, "{}{}", ended.out, ended.err);
+        let document: Value = serde_json::from_str(&ended.out).unwrap();
+        assert_eq!(document["table"], table, "{document:#}");
+    }
+}
+
 #[tokio::test]
 async fn a_backfill_needs_table_pool_and_rule() {
     let listing = Listing::new(&[100]).await;
@@ -666,7 +680,9 @@ async fn a_backfill_needs_table_pool_and_rule() {
     let args = ["cognito", "backfill", POOL];
     let without = common::command(&listing.emulator, &listing.dir, &args, None).await;
     assert_eq!(without.exit, Exit::Input);
-    assert!(without.err.contains("--activity-table"), "{}", without.err);
+    for way in ["--activity-table", "REDRESS_ACTIVITY_TABLE", "--deployment NAME"] {
+        assert!(without.err.contains(way), "{}", without.err);
+    }
     listing.rules("inactive_days: 90", "999999999999");
     let unruled = listing.command(&["backfill", POOL]).await;
     assert_eq!(unruled.exit, Exit::Input, "{}", unruled.out);

@@ -22,6 +22,7 @@ use crate::{
 };
 
 pub(crate) async fn run(global: &Global, command: &Cognito, around: &mut Surroundings) -> Result<Exit> {
+    let global = &with_table(global);
     match command {
         Cognito::Attach(args) => Box::pin(attach::attach(global, args, around)).await,
         Cognito::Detach(args) => Box::pin(attach::detach(global, args, around)).await,
@@ -30,6 +31,13 @@ pub(crate) async fn run(global: &Global, command: &Cognito, around: &mut Surroun
         Cognito::Reconcile(args) => Box::pin(reconcile::run(global, args, around)).await,
         Cognito::Backfill(args) => Box::pin(backfill::run(global, args, around)).await,
     }
+}
+
+/// The options, with the activity table that a deployment's name implies. Not every deployment has one, so that
+/// commands which can do without it are not to ask for it.
+fn with_table(global: &Global) -> Global {
+    let implied = || global.deployment.as_ref().map(|name| format!("{name}-activity"));
+    Global { activity_table: global.activity_table.clone().or_else(implied), ..global.clone() }
 }
 
 /// The id of a pool, if it can be one of this Region.
@@ -57,6 +65,29 @@ fn failed(error: impl Into<Error>, what: &str) -> Failure {
 /// The activity table, without which there is nothing to say about users.
 fn activity(context: &Context) -> Result<Arc<ActivityTable>> {
     context.activity.clone().ok_or_else(|| {
-        Failure::input("no activity table: give --activity-table, or set REDRESS_ACTIVITY_TABLE")
+        Failure::input(
+            "no activity table: give --deployment NAME, whose table is NAME-activity; or --activity-table (or \
+             REDRESS_ACTIVITY_TABLE)",
+        )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::Cli;
+
+    #[test]
+    fn a_deployments_activity_table_is_taken_unless_another_is_named() {
+        let table = |said: &[&str]| {
+            let cli = Cli::try_parse_from([&["redress", "cognito", "status"], said].concat()).unwrap();
+            with_table(&cli.global).activity_table
+        };
+        assert_eq!(table(&[]), None);
+        assert_eq!(table(&["--deployment", "team"]).as_deref(), Some("team-activity"));
+        assert_eq!(table(&["--deployment", "team", "--activity-table", "users"]).as_deref(), Some("users"));
+    }
 }

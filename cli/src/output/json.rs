@@ -31,6 +31,11 @@ pub(crate) fn print(out: &mut dyn io::Write, document: &impl Serialize) -> io::R
 
 /// The document of `plan`, `apply`, `undo` and `recover`.
 pub(crate) fn outcomes(kind: &str, context: &Context, entries: &[Entry]) -> Value {
+    document(kind, context, entries, &Counts::of(entries))
+}
+
+/// The same, of items that say more than an entry does.
+pub(crate) fn document(kind: &str, context: &Context, items: &[impl Serialize], summary: &Counts) -> Value {
     json!({
         "schema": format!("redress.{kind}/1"),
         "version": env!("CARGO_PKG_VERSION"),
@@ -39,8 +44,8 @@ pub(crate) fn outcomes(kind: &str, context: &Context, entries: &[Entry]) -> Valu
         "rules": { "source": context.rules_source, "hash": &*context.engine.rules.hash },
         "locks": context.locks(),
         "store": context.engine.store.name(),
-        "items": entries,
-        "summary": Counts::of(entries),
+        "items": items,
+        "summary": summary,
     })
 }
 

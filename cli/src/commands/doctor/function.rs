@@ -14,6 +14,7 @@ use redress_router::doctor::Report;
 use serde_json::Value;
 
 use super::{APPLY_AGAIN, Line, Place};
+use crate::commands::dispatcher::{self, Dispatcher};
 
 const MAPPING: &str = "event_source_mapping";
 
@@ -36,11 +37,9 @@ pub(super) async fn look(place: &Place<'_>) -> Function {
     let name = place.named("dispatcher");
     let mut known =
         Function { lines: Vec::new(), report: None, rules_hash: None, timeout: None, activity: false };
-    let client = Client::new(place.aws);
-    let found = match client.get_function_configuration().function_name(&name).send().await {
-        Ok(found) => found,
+    let dispatcher = match Box::pin(Dispatcher::read(place.aws, &name)).await {
+        Ok(dispatcher) => dispatcher,
         Err(error) => {
-            let error = Error::from(error);
             known.lines.push(match error.kind {
                 ErrorKind::NotFound => Line::wrong(
                     "function",
@@ -48,18 +47,16 @@ pub(super) async fn look(place: &Place<'_>) -> Function {
                     format!("there is none in account {}, Region {}", place.account, place.region),
                     "give the --deployment and --region of a deployment, or deploy it (docs/deploy.md)",
                 ),
-                _ => Line::unseen("function", &name, "lambda:GetFunctionConfiguration", &error),
+                _ => Line::unseen("function", &name, dispatcher::READS, &error),
             });
             return known;
         }
     };
-    let variables = found.environment().and_then(|environment| environment.variables());
-    let variable = |name: &str| variables.and_then(|all| all.get(name)).filter(|value| !value.is_empty());
-    known.timeout = Some(found.timeout().unwrap_or_default());
-    known.rules_hash = variable("REDRESS_RULES_HASH").cloned();
-    known.activity = variable("REDRESS_ACTIVITY_TABLE").is_some();
-    let ceiling = variable("REDRESS_CEILING").map_or("plan", String::as_str);
-    known.lines.push(condition(&name, &found, ceiling));
+    known.timeout = Some(dispatcher.found.timeout().unwrap_or_default());
+    known.rules_hash = dispatcher.variable("REDRESS_RULES_HASH").map(str::to_owned);
+    known.activity = dispatcher.variable("REDRESS_ACTIVITY_TABLE").is_some();
+    let ceiling = dispatcher.variable("REDRESS_CEILING").unwrap_or("plan");
+    known.lines.push(condition(&name, &dispatcher.found, ceiling));
     match Box::pin(ask(place, &name)).await {
         Ok(report) => {
             known.lines.push(said(place, &name, &report));

@@ -101,7 +101,8 @@ pub(super) async fn run(global: &Global, args: &History, around: &mut Surroundin
                 held.contains(id) || wanted.run(id, records.iter().map(|record| Lent(record)))
             });
         }
-        let retention = deployed.then_some(Retention { days: u32::from(args.retention), now });
+        let days = args.retention.map_or(global.retention_days, u32::from);
+        let retention = deployed.then_some(Retention { days, now });
         let compared = copy.compare(&trail, retention);
         (path, copy, compared)
     });
