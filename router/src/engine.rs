@@ -207,6 +207,18 @@ pub struct Dismissed<'a> {
     pub why: &'a str,
 }
 
+/// How much of an outcome is written to its finding, so that nothing that stands there is lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OnFinding {
+    /// All of it.
+    #[default]
+    Everything,
+    /// All but the note: somebody else's stands there, behind ours it would be cut, and no record has it whole.
+    AllButNote,
+    /// Nothing: what stands there is not known.
+    Nothing,
+}
+
 /// How a run ended, for whoever is told.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -238,10 +250,8 @@ pub struct Outcome {
     pub fields: BTreeMap<String, String>,
     /// Whether the workflow is still NEW.
     pub workflow_new: bool,
-    /// Whether what stands on the finding is not known: then nothing is written to it.
-    pub unread: bool,
-    /// Whether the note that stands on the finding stays: behind ours it would be cut, and no record has it whole.
-    pub keeps_note: bool,
+    /// How much of it is written to the finding.
+    pub on_finding: OnFinding,
     /// Whether the run was cut off and is ended by something else than its event: then nothing is known of the finding.
     pub settled: bool,
     /// When it was decided.

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::{
     audit::{Stage, Verb},
     diff,
-    engine::Outcome,
+    engine::{OnFinding, Outcome},
     event::{printable, shown},
     finding::Note,
 };
@@ -66,18 +66,24 @@ pub fn update(outcome: &Outcome) -> Option<Update> {
     if !tells(outcome.stage, outcome.subject.asked_by.is_automatic()) {
         return None;
     }
-    outcome.subject.finding.as_ref().filter(|finding| !finding.unlisted && !outcome.unread)?;
+    let on_finding = outcome.on_finding;
+    outcome
+        .subject
+        .finding
+        .as_ref()
+        .filter(|finding| !finding.unlisted && on_finding < OnFinding::Nothing)?;
     let update = Update {
-        note: (!outcome.keeps_note).then(|| cut(&note(outcome), LONGEST_NOTE)),
+        note: (on_finding < OnFinding::AllButNote).then(|| cut(&note(outcome), LONGEST_NOTE)),
         fields: outcome.stage.changed().then(|| fields(outcome)),
         notified: outcome.stage == Stage::Verified && outcome.workflow_new,
     };
     (update.note.is_some() || update.fields.is_some() || update.notified).then_some(update)
 }
 
-/// Whether somebody's note would not stand whole behind ours.
-pub(crate) fn cuts(outcome: &Outcome) -> bool {
-    outcome.note.as_ref().is_some_and(foreign) && note(outcome).chars().count() > LONGEST_NOTE
+/// What can be written where somebody's note has to stand whole behind ours.
+pub(crate) fn room_for_note(outcome: &Outcome) -> OnFinding {
+    let cut = outcome.note.as_ref().is_some_and(foreign) && note(outcome).chars().count() > LONGEST_NOTE;
+    if cut { OnFinding::AllButNote } else { OnFinding::Everything }
 }
 
 /// Whether an outcome is told on the finding.

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::{Done, Engine, Outcome, Purpose, Request, SOON};
+use super::{Done, Engine, OnFinding, Outcome, Purpose, Request, SOON};
 use crate::{
     audit::{Record, Stage, Subject, Verb},
     control,
@@ -310,7 +310,9 @@ impl Run<'_> {
         Ok(records.last().filter(|record| record.last).map(|last| {
             let mut outcome = outcome_of(last);
             self.address(&mut outcome);
-            outcome.keeps_note = last.replaced_note.is_none() && crate::report::cuts(&outcome);
+            if last.replaced_note.is_none() {
+                outcome.on_finding = crate::report::room_for_note(&outcome);
+            }
             outcome.memo = Some((key.to_owned(), memo));
             Box::new(outcome)
         }))
@@ -339,7 +341,7 @@ impl Run<'_> {
                     && (outcome.error_code.is_some() || outcome.error == Some(ErrorKind::Blocked)) =>
             {
                 self.address(&mut outcome);
-                outcome.keeps_note = crate::report::cuts(&outcome);
+                outcome.on_finding = crate::report::room_for_note(&outcome);
                 return Ok(Some(Done::Outcome(outcome)));
             }
             // Whoever waits for it has to be told, and by its event it may never come to that.
@@ -1495,15 +1497,12 @@ impl Run<'_> {
     }
 
     fn address(&self, outcome: &mut Outcome) {
-        match self.request {
-            Some(request) => {
-                address(outcome, &request.finding);
-                outcome.settled = false;
-            }
-            None => {
-                outcome.note.clone_from(&self.note);
-                outcome.settled = true;
-            }
+        if let Some(request) = self.request {
+            address(outcome, &request.finding);
+            outcome.settled = false;
+        } else {
+            outcome.note.clone_from(&self.note);
+            outcome.settled = true;
         }
     }
 }
@@ -1572,8 +1571,7 @@ fn outcome_of(record: &Record) -> Outcome {
         note: None,
         fields: BTreeMap::new(),
         workflow_new: false,
-        unread: false,
-        keeps_note: false,
+        on_finding: OnFinding::Everything,
         settled: false,
         time: record.time,
         memo: None,

@@ -10,10 +10,10 @@ use redress_remediators::{Error, ErrorKind, Result};
 use tokio::sync::OnceCell;
 use tracing::warn;
 
-use super::{AUTHOR, EVENT_SOURCE, EVENT_TYPE, Update, cuts, ocsf, update};
+use super::{AUTHOR, EVENT_SOURCE, EVENT_TYPE, Update, ocsf, room_for_note, update};
 use crate::{
     audit::FindingRef,
-    engine::{Done, Outcome, address},
+    engine::{Done, OnFinding, Outcome, address},
     event::{Decoded, shown},
     finding::Finding,
     hub,
@@ -89,12 +89,14 @@ impl Reporter {
                             outcome.workflow_new &=
                                 if outcome.settled { names_only(&found, outcome) } else { nothing_left };
                             // The record of the run has the note that was known.
-                            outcome.keeps_note |= outcome.note != known && cuts(outcome);
+                            if outcome.note != known {
+                                outcome.on_finding = outcome.on_finding.max(room_for_note(outcome));
+                            }
                         }
                     }
                 }
                 Err(error) => {
-                    (outcome.unread, outcome.memo) = (true, None);
+                    (outcome.on_finding, outcome.memo) = (OnFinding::Nothing, None);
                     all = Err(error);
                 }
             }
