@@ -8,7 +8,7 @@ use std::{
 use aws_sdk_securityhub::{
     Client,
     operation::get_findings::{GetFindingsError, GetFindingsOutput},
-    types::{AwsSecurityFindingFilters, StringFilter, StringFilterComparison},
+    types::{AwsSecurityFindingFilters, SortCriterion, StringFilter, StringFilterComparison},
 };
 use aws_smithy_runtime_api::{
     box_error::BoxError,
@@ -115,20 +115,51 @@ pub async fn findings(
     filters: &AwsSecurityFindingFilters,
     mut seen: impl FnMut(usize),
 ) -> Result<Vec<Decoded>> {
-    let kept = AsItCame::default();
+    let mut pages = Pages::new(hub, filters.clone(), None);
     let mut found = Vec::new();
-    let mut token = None;
-    loop {
+    while let Some(page) = pages.next().await? {
+        found.extend(page);
+        seen(found.len());
+    }
+    Ok(found)
+}
+
+/// The findings that filters let through, page by page.
+pub struct Pages<'a> {
+    hub: &'a Client,
+    filters: AwsSecurityFindingFilters,
+    order: Option<SortCriterion>,
+    kept: AsItCame,
+    token: Option<String>,
+    ended: bool,
+}
+
+impl<'a> Pages<'a> {
+    /// Nothing is asked for yet. Without an order, they come as Security Hub has them.
+    pub fn new(hub: &'a Client, filters: AwsSecurityFindingFilters, order: Option<SortCriterion>) -> Self {
+        Self { hub, filters, order, kept: AsItCame::default(), token: None, ended: false }
+    }
+
+    /// The next page, which may be empty; `None` after the last one.
+    ///
+    /// # Errors
+    /// As [`findings`] has them.
+    pub async fn next(&mut self) -> Result<Option<Vec<Decoded>>> {
+        if self.ended {
+            return Ok(None);
+        }
         let mut pause = Duration::from_millis(500);
         let mut tries = 1;
         let page = loop {
-            let sent = hub
+            let sent = self
+                .hub
                 .get_findings()
-                .filters(filters.clone())
+                .filters(self.filters.clone())
+                .set_sort_criteria(self.order.clone().map(|order| vec![order]))
                 .max_results(PAGE)
-                .set_next_token(token.clone())
+                .set_next_token(self.token.clone())
                 .customize()
-                .interceptor(kept.clone())
+                .interceptor(self.kept.clone())
                 .send()
                 .await
                 .map_err(Error::from);
@@ -140,19 +171,14 @@ pub async fn findings(
                 other => break other?,
             }
         };
-        for decoded in
-            decode_many(&kept.take()).map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))?
-        {
-            // A page without findings decodes to just that.
-            if decoded != Decoded::Ignored(Ignored::NoFindings) {
-                found.push(decoded);
-            }
-        }
-        seen(found.len());
+        let decoded = decode_many(&self.kept.take());
+        let mut found = decoded.map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))?;
+        // A page without findings decodes to just that.
+        found.retain(|decoded| *decoded != Decoded::Ignored(Ignored::NoFindings));
         // A page may be empty and not the last one.
-        match page.next_token.filter(|next| !next.is_empty()) {
-            Some(next) if token.as_ref() != Some(&next) => token = Some(next),
-            _ => return Ok(found),
-        }
+        let next = page.next_token.filter(|next| !next.is_empty() && self.token.as_ref() != Some(next));
+        self.ended = next.is_none();
+        self.token = next;
+        Ok(Some(found))
     }
 }

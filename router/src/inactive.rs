@@ -6,8 +6,8 @@
 
 use aws_config::SdkConfig;
 use aws_sdk_securityhub::types::{
-    AwsSecurityFinding, Compliance, ComplianceStatus, RecordState, Resource, ResourceDetails, Severity,
-    SeverityLabel,
+    AwsSecurityFinding, AwsSecurityFindingFilters, Compliance, ComplianceStatus, RecordState, Resource,
+    ResourceDetails, Severity, SeverityLabel, SortCriterion, SortOrder,
 };
 use jiff::{SignedDuration, Timestamp};
 use redress_activity::row::Row;
@@ -24,7 +24,7 @@ use crate::{
 
 /// Findings in one call of
 /// [`BatchImportFindings`](https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_BatchImportFindings.html).
-const MOST_FINDINGS: usize = 100;
+pub(crate) const MOST_FINDINGS: usize = 100;
 
 const KIND: &str = "Software and Configuration Checks/AWS Security Best Practices";
 
@@ -272,31 +272,42 @@ impl Importer {
             .collect()
     }
 
-    /// Whose findings are open.
-    ///
-    /// # Errors
-    /// As Security Hub said it.
-    pub async fn open(&self, home: &Home) -> Result<Vec<Open>> {
-        use aws_sdk_securityhub::types::AwsSecurityFindingFilters;
+    /// Whose findings are open, page by page: those of whom nothing was seen for the longest time first, or last.
+    pub async fn open(&self, home: &Home, order: SortOrder) -> OpenPages<'_> {
         let filters = AwsSecurityFindingFilters::builder()
             .product_arn(hub::equals(&home.product()))
             .generator_id(hub::equals(INACTIVE_USER))
             .record_state(hub::equals("ACTIVE"))
             .build();
-        let found = hub::findings(self.hub().await, &filters, |_| {}).await;
-        let found = found.map_err(|error| error.context("open findings"))?;
-        let mut open = Vec::new();
-        let prefix = home.user_arn("", "");
-        let prefix = prefix.strip_suffix("/user/").unwrap_or(&prefix);
-        for finding in found {
-            // What can't be read as one of ours was not written by us.
-            let Decoded::Finding(finding) = finding else { continue };
-            let user = finding.resources.first().and_then(|resource| resource.id.strip_prefix(prefix));
-            if let Some((pool, sub)) = user.and_then(|user| user.split_once("/user/")) {
-                open.push(Open { pool: pool.to_owned(), sub: sub.to_owned() });
-            }
-        }
-        Ok(open)
+        let order = SortCriterion::builder().field("CreatedAt").sort_order(order).build();
+        let prefix = home.user_arn("", "").trim_end_matches("/user/").to_owned();
+        OpenPages { pages: hub::Pages::new(self.hub().await, filters, Some(order)), prefix }
+    }
+}
+
+/// Our findings that are open, page by page.
+pub struct OpenPages<'a> {
+    pages: hub::Pages<'a>,
+    /// What the ARNs of users begin with, before their pool.
+    prefix: String,
+}
+
+impl OpenPages<'_> {
+    /// The next page; `None` after the last one.
+    ///
+    /// # Errors
+    /// As Security Hub said it.
+    pub async fn next(&mut self) -> Result<Option<Vec<Open>>> {
+        let page = self.pages.next().await.map_err(|error| error.context("open findings"))?;
+        Ok(page.map(|page| page.into_iter().filter_map(|finding| self.user(&finding)).collect()))
+    }
+
+    /// What can't be read as one of ours was not written by us.
+    fn user(&self, finding: &Decoded) -> Option<Open> {
+        let Decoded::Finding(finding) = finding else { return None };
+        let user = finding.resources.first()?.id.strip_prefix(&self.prefix)?;
+        let (pool, sub) = user.split_once("/user/")?;
+        Some(Open { pool: pool.to_owned(), sub: sub.to_owned() })
     }
 }
 

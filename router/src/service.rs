@@ -289,7 +289,7 @@ impl Service {
         }
         let mut answer = serde_json::json!({ "settled": settled });
         if self.activity.is_some() {
-            answer["closed"] = Box::pin(self.sweep(&home(function_arn)?)).await?.into();
+            answer["closed"] = Box::pin(self.sweep(&home(function_arn)?, deadline)).await?.into();
         }
         Ok(answer)
     }

@@ -413,6 +413,47 @@ async fn a_finding_leads_to_the_user_and_is_closed_when_that_is_settled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn findings_that_one_hour_has_no_time_for_are_closed_from_the_other_end() {
+    let world = World::new("").await;
+    let pool = world.pool().await;
+    let mut users = Vec::new();
+    for number in 0..250 {
+        let user = world.user(&pool, &format!("user-{number}")).await;
+        world.write(&seen(&user, world.days_ago(400 - number))).await;
+        users.push(user);
+    }
+    let service = world.service();
+    let mut records = Vec::new();
+    for user in &users {
+        records.push(world.expire(user).await);
+    }
+    world.deliver(&service, &records).await;
+    for user in &users {
+        assert_eq!(world.finding(user).unwrap()["RecordState"], "ACTIVE");
+        world.write(&seen(user, world.now())).await;
+    }
+    let closed = || users.iter().map(|user| world.finding(user).unwrap()["RecordState"] == "ARCHIVED");
+
+    // Each page takes longer than half of the time.
+    world.emulator.meanwhile(Some(Arc::new(|call: &Call| {
+        let pause = Duration::from_secs(if call.operation == "GetFindings" { 16 } else { 0 });
+        Box::pin(tokio::time::sleep(pause))
+    })));
+    let recover = RawValue::from_string(json!({ "redress": "recover" }).to_string()).unwrap();
+    for left in [150, 50, 0] {
+        // An hour and no more, whatever the machine's clock says.
+        world.passed.fetch_add(3600 - world.now().as_second() % 3600, Ordering::SeqCst);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        service.invoke(&recover, FUNCTION, deadline).await.unwrap();
+        assert_eq!(closed().filter(|closed| !closed).count(), left);
+        if left == 50 {
+            // One hour those of the longest absence, one hour those of the shortest.
+            assert!(closed().next().unwrap() && closed().next_back().unwrap());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn through_the_engine_security_hub_hears_nothing() {
     let world = World::new("through: engine").await;
     let user = world.user(&world.pool().await, "wilhelmina").await;

@@ -1,11 +1,12 @@
 //! Expiries of the activity table: whose rows have run out, and what becomes of them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use aws_sdk_securityhub::types::SortOrder;
 use jiff::Timestamp;
 use redress_activity::row::{Phase, Row};
 use redress_remediators::{
-    Disposition, ErrorKind,
+    Disposition, Error, ErrorKind,
     cognito::policy::{Policy, Through},
 };
 use serde::{Deserialize, Serialize};
@@ -21,11 +22,14 @@ use crate::{
     event::shown,
     expiry::{self, Read, Whose, decide, rest},
     finding::Finding,
-    inactive::{Home, Inactive, Says},
+    inactive::{Home, Inactive, MOST_FINDINGS, Open, OpenPages, Says},
 };
 
 /// How many users are handled at once. More would only wait for their turns.
 const AT_ONCE: usize = 64;
+
+/// No findings are closed with less time than this left.
+const TIME_TO_IMPORT: Duration = Duration::from_secs(5);
 
 /// A batch of a stream's records, each of which may be broken without the others.
 #[derive(Deserialize)]
@@ -239,12 +243,7 @@ impl Service {
     }
 
     /// Puts a row back. `None`: the user was seen since.
-    async fn put_back(
-        &self,
-        table: &ActivityTable,
-        back: Row,
-        whose: &Whose,
-    ) -> Result<Option<Row>, redress_remediators::Error> {
+    async fn put_back(&self, table: &ActivityTable, back: Row, whose: &Whose) -> Result<Option<Row>, Error> {
         match table.put_back(&back).await? {
             PutBack::Done => Ok(Some(back)),
             // It is this record's second time: whatever came after the first is gone on with.
@@ -254,10 +253,7 @@ impl Service {
                 if table.replace(&there, &back).await? {
                     return Ok(Some(back));
                 }
-                Err(redress_remediators::Error::new(
-                    ErrorKind::Transient,
-                    "the row changes as it is put back",
-                ))
+                Err(Error::new(ErrorKind::Transient, "the row changes as it is put back"))
             }
             PutBack::Exists(_) => Ok(None),
         }
@@ -324,48 +320,92 @@ impl Service {
     }
 
     /// Closes findings of users who have been seen, disabled or exempted since. Says how many.
-    pub(super) async fn sweep(&self, home: &Home) -> Result<usize, TryAgain> {
+    ///
+    /// Where there are more than there is time for, those that are left are looked at in an hour, from the other end.
+    pub(super) async fn sweep(&self, home: &Home, deadline: Instant) -> Result<usize, TryAgain> {
         let Some(table) = &self.activity else { return Ok(0) };
-        let again = |error: redress_remediators::Error| TryAgain(error.to_string());
         let at = (self.engine.clock)();
-        let mut over = Vec::new();
-        for open in self.importer.open(home).await.map_err(again)? {
-            let row = match table.row(&open.pool, &open.sub).await {
-                Ok(Some(row)) => row,
-                // Its expiry is on its way, or says that the user is gone.
-                Ok(None) => continue,
-                Err(error) if error.disposition() == Disposition::Retry => return Err(again(error)),
+        let order = if at.as_second() / 3600 % 2 == 0 { SortOrder::Ascending } else { SortOrder::Descending };
+        let half = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
+        // All are looked at before one is closed, which would move the next page's findings into this one.
+        let (mut over, mut failed) = (Vec::new(), None);
+        let mut pages = self.importer.open(home, order).await;
+        loop {
+            match self.over(table, home, &mut pages, at).await {
+                Ok(Some(found)) => over.extend(found),
+                Ok(None) => break,
                 Err(error) => {
-                    warn!(pool = shown(&open.pool), sub = shown(&open.sub), %error, "a row can't be read");
-                    continue;
+                    failed = Some(TryAgain(error.to_string()));
+                    break;
                 }
-            };
-            let settled = match row.phase {
-                Some(Phase::Disabled | Phase::DisabledElsewhere | Phase::Exempt) => true,
-                Some(Phase::NotYet | Phase::Warned | Phase::Due) | None => {
-                    let policy =
-                        candidate(home, &row, at).ok().and_then(|finding| self.policy(&finding).ok());
-                    match policy.flatten() {
-                        Some(policy) => {
-                            let threshold = policy.threshold(row.signed_in);
-                            row.since().saturating_add(threshold).is_ok_and(|due| due > at)
-                        }
-                        None => false,
-                    }
-                }
-            };
-            if settled {
-                over.push(Inactive::new(home, &row, Says::Over, at));
+            }
+            if Instant::now() >= half {
+                info!("the open findings that are left are looked at in an hour");
+                break;
             }
         }
         let mut closed = 0;
-        for (finding, result) in over.iter().zip(self.importer.import(&over).await) {
-            match result {
-                Ok(()) => closed += 1,
-                Err(error) => warn!(finding = finding.id, %error, "a finding could not be closed"),
+        for findings in over.chunks(MOST_FINDINGS) {
+            if Instant::now() + TIME_TO_IMPORT > deadline {
+                info!("the findings that are left are closed in an hour");
+                break;
+            }
+            for (finding, result) in findings.iter().zip(self.importer.import(findings).await) {
+                match result {
+                    Ok(()) => closed += 1,
+                    Err(error) => warn!(finding = finding.id, %error, "a finding could not be closed"),
+                }
             }
         }
-        Ok(closed)
+        failed.map_or(Ok(closed), Err)
+    }
+
+    /// Of the next page of open findings, those that are to be closed; `None` after the last one.
+    async fn over(
+        &self,
+        table: &Arc<ActivityTable>,
+        home: &Home,
+        pages: &mut OpenPages<'_>,
+        at: Timestamp,
+    ) -> Result<Option<Vec<Inactive>>, Error> {
+        let Some(open) = pages.next().await? else { return Ok(None) };
+        let turns = Arc::new(Semaphore::new(AT_ONCE));
+        let mut tasks = JoinSet::new();
+        for Open { pool, sub } in open {
+            let (table, turns) = (Arc::clone(table), Arc::clone(&turns));
+            tasks.spawn(async move {
+                let _turn = turns.acquire_owned().await;
+                let row = table.row(&pool, &sub).await;
+                (pool, sub, row)
+            });
+        }
+        let mut over = Vec::new();
+        for (pool, sub, row) in tasks.join_all().await {
+            match row {
+                Ok(Some(row)) if self.is_over(home, &row, at) => {
+                    over.push(Inactive::new(home, &row, Says::Over, at));
+                }
+                // Without a row, its expiry is on its way, or says that the user is gone.
+                Ok(_) => {}
+                Err(error) if error.disposition() == Disposition::Retry => return Err(error),
+                Err(error) => warn!(pool = shown(&pool), sub = shown(&sub), %error, "a row can't be read"),
+            }
+        }
+        Ok(Some(over))
+    }
+
+    /// Whether a user's finding has nothing left to say.
+    fn is_over(&self, home: &Home, row: &Row, at: Timestamp) -> bool {
+        match row.phase {
+            Some(Phase::Disabled | Phase::DisabledElsewhere | Phase::Exempt) => true,
+            Some(Phase::NotYet | Phase::Warned | Phase::Due) | None => {
+                let policy = candidate(home, row, at).ok().and_then(|finding| self.policy(&finding).ok());
+                policy.flatten().is_some_and(|policy| {
+                    let threshold = policy.threshold(row.signed_in);
+                    row.since().saturating_add(threshold).is_ok_and(|due| due > at)
+                })
+            }
+        }
     }
 }
 
