@@ -58,10 +58,16 @@ pub async fn undone_since(
     asked: Timestamp,
 ) -> Result<Option<String>, Error> {
     let runs = store.runs(Index::Resource(&key.to_string()), HORIZONS[0]).await?;
-    let done = runs.into_iter().take_while(|run| run.time > asked).find(|run| {
+    Ok(undo_after(&runs, control, asked).map(|run| run.run.clone()))
+}
+
+/// Of runs as an index lists them, the undo for this control that has succeeded since.
+fn undo_after<'a>(runs: &'a [RunRef], control: &str, asked: Timestamp) -> Option<&'a RunRef> {
+    let mut since = runs.iter().take_while(|run| run.time > asked);
+    // A fix that was taken back in its own run undoes no other.
+    since.find(|run| {
         run.stage == Stage::Undone && run.undoes.is_some() && run.control.as_deref() == Some(control)
-    });
-    Ok(done.map(|run| run.run))
+    })
 }
 
 #[cfg(test)]
@@ -87,5 +93,26 @@ mod tests {
             run("a", Stage::Verified, None),
         ];
         assert_eq!(undoable(&runs).map(|run| run.run.as_str()).collect::<Vec<_>>(), ["c", "a"]);
+    }
+
+    #[test]
+    fn a_wish_is_fulfilled_by_a_later_undo_for_its_control_alone() {
+        let at = |second| Timestamp::constant(second, 0);
+        let fulfilled = |second, stage, undoes: Option<&str>, control: &str| {
+            let run = RunRef {
+                run: "u".to_owned(),
+                time: at(second),
+                stage,
+                control: Some(control.to_owned()),
+                remediator: None,
+                undoes: undoes.map(ToOwned::to_owned),
+            };
+            undo_after(&[run], "S3.14", at(10)).is_some()
+        };
+        assert!(fulfilled(11, Stage::Undone, Some("f"), "S3.14"));
+        assert!(!fulfilled(10, Stage::Undone, Some("f"), "S3.14"));
+        assert!(!fulfilled(11, Stage::Failed, Some("f"), "S3.14"));
+        assert!(!fulfilled(11, Stage::Undone, None, "S3.14"));
+        assert!(!fulfilled(11, Stage::Undone, Some("f"), "S3.5"));
     }
 }

@@ -27,6 +27,7 @@ mod together;
 use std::{sync::atomic::Ordering, time::Duration};
 
 use common::{Fragile, RULES, Thing, World, arn, clicked, finding, finding_of, reason, stage};
+use jiff::Timestamp;
 use redress_remediators::{Error, ErrorKind, Risk};
 use redress_router::{
     audit::{Asker, Stage, Verb},
@@ -714,6 +715,23 @@ async fn who_asks_in_vain_learns_why_and_nobody_else() {
     assert!(!planned.subject.finding.unwrap().unlisted);
 }
 
+/// Our own notes bring a finding back: that is no other look at the resource.
+#[tokio::test(start_paused = true)]
+async fn a_look_counts_for_six_hours() {
+    let world = World::new("looks", &format!("{RULES}    params: {{ patience: 7 }}\n"));
+    let seen = async |event: &str| -> Timestamp {
+        world.imported(event).await;
+        let (_, since) = world.store.scan("since#").await.unwrap().remove(0);
+        serde_json::from_value(since.body["seen"].clone()).unwrap()
+    };
+    let first = seen("e-1").await;
+    assert_eq!((first, records::kept(&world, "since#")), (world.now(), Some(3)));
+    world.pass(5);
+    assert_eq!(seen("e-2").await, first);
+    world.pass(1);
+    assert_eq!(seen("e-3").await, world.now());
+}
+
 /// What was undone is not undone again, whoever has turned it on since.
 #[tokio::test(start_paused = true)]
 async fn an_undo_is_for_a_change_that_is_not_yet_undone() {
@@ -725,6 +743,8 @@ async fn an_undo_is_for_a_change_that_is_not_yet_undone() {
     assert_eq!(stage(&again), Stage::Skipped);
     assert!(reason(&again).starts_with("nothing to undo"), "{}", reason(&again));
     assert!(world.thing(|thing| thing.on));
+    // Of few runs, nobody asks twice.
+    assert!(world.store.listed.lock().unwrap().iter().all(|limit| *limit == 200));
 }
 
 #[tokio::test(start_paused = true)]

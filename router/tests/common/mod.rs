@@ -20,7 +20,7 @@ use redress_remediators::{
     Sighting, Spec, Undo,
 };
 use redress_router::{
-    audit::{Asker, Record, Stage, Verb, verify_run},
+    audit::{Asker, Record, Sealed, Stage, Verb, verify_run},
     budget::Budget,
     engine::{Activity, Connect, ControlParams, Done, Engine, Outcome, Purpose, Request, Settings},
     event::decode,
@@ -618,6 +618,10 @@ pub struct Fragile {
     pub troubles: Mutex<Vec<(u32, Trouble)>>,
     /// Every operation that was carried out.
     pub done: Mutex<Vec<Op>>,
+    /// The ends for which there was to be room, and their lengths.
+    pub ends: Mutex<Vec<(Record, usize)>>,
+    /// How many runs at most were asked for, each time.
+    pub listed: Mutex<Vec<usize>>,
     /// Somebody has altered every record: this text of it is that one.
     pub altered: Mutex<Option<(&'static str, &'static str)>>,
 }
@@ -693,6 +697,11 @@ impl Store for Fragile {
         })
     }
 
+    fn has_room_for(&self, record: &Record, sealed: &Sealed) -> Result<()> {
+        self.ends.lock().unwrap().push((record.clone(), sealed.line.len()));
+        Ok(())
+    }
+
     fn run<'a>(&'a self, run: &'a str) -> BoxFuture<'a, Result<Vec<String>>> {
         let altered = *self.altered.lock().unwrap();
         Box::pin(async move {
@@ -705,6 +714,7 @@ impl Store for Fragile {
     }
 
     fn runs<'a>(&'a self, by: Index<'a>, limit: usize) -> BoxFuture<'a, Result<Vec<RunRef>>> {
+        self.listed.lock().unwrap().push(limit);
         self.inner.runs(by, limit)
     }
 
@@ -754,6 +764,8 @@ impl World {
             writing_fails: Mutex::default(),
             troubles: Mutex::default(),
             done: Mutex::default(),
+            ends: Mutex::default(),
+            listed: Mutex::default(),
             altered: Mutex::default(),
         });
         let ways = Arc::new(Ways::default());

@@ -173,6 +173,35 @@ async fn records_have_a_longest_length() {
     assert!(reason(&done[0]).contains("the intent can't be stored"), "{done:?}");
 }
 
+/// Before something is changed, there is room for what its record will say: the change from where it began, the state at
+/// the end, the note that is replaced.
+#[tokio::test(start_paused = true)]
+async fn a_change_begins_where_its_end_can_be_stored() {
+    const MOST: usize = (1 << 20) - (64 << 10);
+    let world = World::new("end", RULES);
+    let (off, on) = (json!({ "on": false, "beside": 0 }), json!({ "on": true, "beside": 0 }));
+    let fix = async |event: &str| {
+        let mut request = world.request(Verb::Fix, clicked("c"), event, world.finding("f-1"));
+        let text = "checked by hand".to_owned();
+        request.finding.note = Some(Note { text, updated_by: "an analyst".to_owned(), updated_at: None });
+        world.thing(|thing| thing.on = false);
+        world.one(request).await
+    };
+    assert_eq!(stage(&fix("e").await), Stage::Verified);
+    let (end, line) = world.store.ends.lock().unwrap().remove(0);
+    assert!(end.last);
+    assert_eq!((end.after, end.replaced_note), (Some(on.clone()), Some(json!("checked by hand"))));
+    let change = end.change.unwrap();
+    assert_eq!((change.from, change.to), (off, on));
+    // As long as can be, and one byte more.
+    assert_eq!(stage(&fix(&"e".repeat(1 + MOST - line)).await), Stage::Verified);
+    assert_eq!(world.store.ends.lock().unwrap().remove(0).1, MOST);
+    let done = fix(&"e".repeat(2 + MOST - line)).await;
+    assert_eq!(stage(&done), Stage::Refused);
+    let why = format!("the record of its end would be about {} bytes; at most {MOST} are stored", MOST + 1);
+    assert!(reason(&done).ends_with(&why), "{done:?}");
+}
+
 /// After an undo, the rule that had made the fix says for how long it stays away.
 #[tokio::test(start_paused = true)]
 async fn an_undo_holds_for_as_long_as_the_rule_says() {

@@ -196,7 +196,7 @@ async fn what_is_gone_or_hidden_after_a_cut_is_not_guessed_at() {
 
 #[tokio::test(start_paused = true)]
 async fn a_crashed_undo_is_settled_as_an_undo() {
-    let world = World::new("recovered-undo", RULES);
+    let world = World::new("recovered-undo", &format!("{RULES}    hold_days: 90\n"));
     assert_eq!(stage(&world.imported("e-1").await), Stage::Verified);
     world.thing(|thing| thing.hangs_before = true);
     let undo = tokio::time::timeout(Duration::from_secs(600), world.clicked(Verb::Undo, "u-1")).await;
@@ -205,6 +205,11 @@ async fn a_crashed_undo_is_settled_as_an_undo() {
     world.pass_seconds(600);
     let done = world.engine.recover(deadline()).await.unwrap();
     assert_eq!((stage(&done[0]), world.thing(|thing| thing.on)), (Stage::Undone, false));
+    // For as long as the rule says whose fix it was.
+    world.pass(24 * 89);
+    assert_eq!(stage(&world.imported("e-2").await), Stage::Held);
+    world.pass(24 + 1);
+    assert_eq!(stage(&world.imported("e-3").await), Stage::Verified);
 }
 
 /// A refusal is not waited out, and says what is left.
@@ -256,6 +261,10 @@ async fn what_may_have_happened_stays_open() {
     assert!(reason(&done).ends_with("; what this run had changed before is left"), "{done:?}");
     let Done::Outcome(outcome) = done else { panic!("no outcome") };
     assert_eq!(outcome.change.unwrap().from, json!({ "on": false, "beside": 0 }));
+    // That is the end for which there was to be room, when it was gone on with.
+    let ends = world.store.ends.lock().unwrap();
+    let from: Vec<_> = ends.iter().map(|(end, _)| &end.change.as_ref().unwrap().from).collect();
+    assert_eq!(from, [&json!({ "on": false, "beside": 0 }); 2]);
 }
 
 /// Looks that fail after the write: those that pass by themselves are waited out.
