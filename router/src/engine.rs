@@ -208,10 +208,9 @@ pub struct Dismissed<'a> {
 }
 
 /// How much of an outcome is written to its finding, so that nothing that stands there is lost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OnFinding {
     /// All of it.
-    #[default]
     Everything,
     /// All but the note: somebody else's stands there, behind ours it would be cut, and no record has it whole.
     AllButNote,

@@ -4,6 +4,8 @@
 //! [default product](https://docs.aws.amazon.com/securityhub/latest/userguide/securityhub-custom-providers.html),
 //! as anybody in the account could: they point to a user, and prove nothing.
 
+use std::time::Duration;
+
 use aws_config::SdkConfig;
 use aws_sdk_securityhub::types::{
     AwsSecurityFinding, AwsSecurityFindingFilters, Compliance, ComplianceStatus, RecordState, Resource,
@@ -13,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use redress_activity::row::Row;
 use redress_remediators::{Error, ErrorKind, Key, Result};
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, time::Instant};
 
 use crate::{
     control::INACTIVE_USER,
@@ -24,7 +26,10 @@ use crate::{
 
 /// Findings in one call of
 /// [`BatchImportFindings`](https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_BatchImportFindings.html).
-pub(crate) const MOST_FINDINGS: usize = 100;
+const MOST_FINDINGS: usize = 100;
+
+/// No call begins with less time than this left.
+const TIME_TO_IMPORT: Duration = Duration::from_secs(5);
 
 const KIND: &str = "Software and Configuration Checks/AWS Security Best Practices";
 
@@ -236,10 +241,13 @@ impl Importer {
         self.hub.get_or_init(async || aws_sdk_securityhub::Client::new(&self.config)).await
     }
 
-    /// Writes findings; one result for each, in their order.
-    pub async fn import(&self, findings: &[Inactive]) -> Vec<Result<()>> {
+    /// Writes findings, as long as there is time; one result for each that it came to, in their order.
+    pub async fn import(&self, findings: &[Inactive], deadline: Instant) -> Vec<Result<()>> {
         let mut results = Vec::with_capacity(findings.len());
         for findings in findings.chunks(MOST_FINDINGS) {
+            if Instant::now() + TIME_TO_IMPORT > deadline {
+                break;
+            }
             results.extend(self.chunk(findings).await);
         }
         results

@@ -1,6 +1,6 @@
 //! Expiries of the activity table: whose rows have run out, and what becomes of them.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use aws_sdk_securityhub::types::SortOrder;
 use jiff::Timestamp;
@@ -22,14 +22,11 @@ use crate::{
     event::shown,
     expiry::{self, Read, Whose, decide, rest},
     finding::Finding,
-    inactive::{Home, Inactive, MOST_FINDINGS, Open, OpenPages, Says},
+    inactive::{Home, Inactive, Open, OpenPages, Says},
 };
 
 /// How many users are handled at once. More would only wait for their turns.
 const AT_ONCE: usize = 64;
-
-/// No findings are closed with less time than this left.
-const TIME_TO_IMPORT: Duration = Duration::from_secs(5);
 
 /// A batch of a stream's records, each of which may be broken without the others.
 #[derive(Deserialize)]
@@ -93,20 +90,17 @@ impl Service {
         deadline: Instant,
     ) -> Result<Value, TryAgain> {
         let home = Arc::new(home);
-        let turns = Arc::new(Semaphore::new(AT_ONCE));
-        let mut tasks = JoinSet::new();
-        for (index, record) in records.into_iter().enumerate() {
-            let (service, home, turns) = (Arc::clone(self), Arc::clone(&home), Arc::clone(&turns));
-            tasks.spawn(async move {
-                let _turn = turns.acquire_owned().await;
+        let handled = records.into_iter().enumerate().map(|(index, record)| {
+            let (service, home) = (Arc::clone(self), Arc::clone(&home));
+            async move {
                 let (whose, read) = expiry::read(&record);
                 let ended = Box::pin(service.expired(&whose, read, &home, deadline)).await;
                 (index, whose, ended)
-            });
-        }
-        let mut ended = tasks.join_all().await;
+            }
+        });
+        let mut ended = some_at_once(handled).await;
         ended.sort_by_key(|(index, ..)| *index);
-        self.import(&mut ended).await;
+        self.import(&mut ended, deadline).await;
         let mut failures = Vec::new();
         for (_, whose, ended) in ended {
             let failed = match ended {
@@ -129,7 +123,7 @@ impl Service {
 
     /// Writes the findings of a batch together: Security Hub takes
     /// [ten calls a second](https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_BatchImportFindings.html).
-    async fn import(&self, ended: &mut [(usize, Whose, Ended)]) {
+    async fn import(&self, ended: &mut [(usize, Whose, Ended)], deadline: Instant) {
         let findings: Vec<Inactive> = ended
             .iter()
             .filter_map(|(.., ended)| match ended {
@@ -140,7 +134,7 @@ impl Service {
         if findings.is_empty() {
             return;
         }
-        let mut results = self.importer.import(&findings).await.into_iter();
+        let mut results = self.importer.import(&findings, deadline).await.into_iter();
         for (_, whose, ended) in ended {
             if !matches!(ended, Ended::Finding(_)) {
                 continue;
@@ -151,7 +145,7 @@ impl Service {
                     *ended = Ended::Retry(error.to_string());
                 }
                 Some(Err(error)) => *ended = Ended::Dead(error.to_string()),
-                None => *ended = Ended::Retry("no word of the finding".to_owned()),
+                None => *ended = Ended::Retry("no time to write the finding".to_owned()),
             }
         }
     }
@@ -344,17 +338,15 @@ impl Service {
                 break;
             }
         }
+        let results = self.importer.import(&over, deadline).await;
+        if results.len() < over.len() {
+            info!("the findings that are left are closed in an hour");
+        }
         let mut closed = 0;
-        for findings in over.chunks(MOST_FINDINGS) {
-            if Instant::now() + TIME_TO_IMPORT > deadline {
-                info!("the findings that are left are closed in an hour");
-                break;
-            }
-            for (finding, result) in findings.iter().zip(self.importer.import(findings).await) {
-                match result {
-                    Ok(()) => closed += 1,
-                    Err(error) => warn!(finding = finding.id, %error, "a finding could not be closed"),
-                }
+        for (finding, result) in over.iter().zip(results) {
+            match result {
+                Ok(()) => closed += 1,
+                Err(error) => warn!(finding = finding.id, %error, "a finding could not be closed"),
             }
         }
         failed.map_or(Ok(closed), Err)
@@ -369,18 +361,15 @@ impl Service {
         at: Timestamp,
     ) -> Result<Option<Vec<Inactive>>, Error> {
         let Some(open) = pages.next().await? else { return Ok(None) };
-        let turns = Arc::new(Semaphore::new(AT_ONCE));
-        let mut tasks = JoinSet::new();
-        for Open { pool, sub } in open {
-            let (table, turns) = (Arc::clone(table), Arc::clone(&turns));
-            tasks.spawn(async move {
-                let _turn = turns.acquire_owned().await;
+        let rows = open.into_iter().map(|Open { pool, sub }| {
+            let table = Arc::clone(table);
+            async move {
                 let row = table.row(&pool, &sub).await;
                 (pool, sub, row)
-            });
-        }
+            }
+        });
         let mut over = Vec::new();
-        for (pool, sub, row) in tasks.join_all().await {
+        for (pool, sub, row) in some_at_once(rows).await {
             match row {
                 Ok(Some(row)) if self.is_over(home, &row, at) => {
                     over.push(Inactive::new(home, &row, Says::Over, at));
@@ -407,6 +396,23 @@ impl Service {
             }
         }
     }
+}
+
+/// Runs these, no more than [`AT_ONCE`] of them at a time, and gives what they gave in the order in which they ended.
+async fn some_at_once<F>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    let turns = Arc::new(Semaphore::new(AT_ONCE));
+    let mut tasks = JoinSet::new();
+    for future in futures {
+        let turns = Arc::clone(&turns);
+        tasks.spawn(async move {
+            let _turn = turns.acquire_owned().await;
+            future.await
+        });
+    }
+    tasks.join_all().await
 }
 
 /// The finding that the user of this row would have: what rules are matched with.
