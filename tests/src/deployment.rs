@@ -49,11 +49,17 @@ pub struct Deployment {
     servers: (serve::Server, crate::http1::Server),
 }
 
+/// Set where the whole workspace has just been built: another cargo may be at work, for which this one would wait.
+pub const BUILT: &str = "REDRESS_BUILT";
+
 /// Builds a binary of the workspace, if need be, and says where it is.
 ///
 /// # Errors
 /// Where it does not build.
 pub fn binary(name: &str) -> Result<PathBuf> {
+    if std::env::var_os(BUILT).is_some() {
+        return Ok(target_dir().join("debug").join(name));
+    }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // No `-p`: the binary is built with the features of the whole workspace, as it was for the tests.
     let built = Command::new(cargo)

@@ -3,12 +3,13 @@
 use std::{
     collections::BTreeMap,
     error::Error,
-    io::{BufRead as _, BufReader, Write as _},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
+    thread::{self, JoinHandle},
 };
 
-use redress_tests::terraform::binary;
+use redress_tests::{deployment, terraform::binary};
 
 use crate::{generate, package};
 
@@ -24,37 +25,45 @@ enum Ended {
 
 /// Runs every check and fails if one of them does.
 pub fn check(root: &Path) -> Outcome {
-    let (_, failed) = all_checks(root)?;
+    let Count { failed, .. } = all_checks(root)?;
     if failed == 0 { Ok(()) } else { Err(format!("{failed} checks failed").into()) }
 }
 
-/// Runs every test, then every check, then packs the functions and tries the packages; ends with how many passed and failed.
+/// Runs every test, every check, and packs the recorder and tries the package; ends with how many passed and failed.
 ///
 /// `long` tries everything where a sample is taken otherwise (`REDRESS_LONG`), and shows what the tests print.
 pub fn test(root: &Path, checks: bool, long: bool) -> Outcome {
     heading("cargo test --workspace");
     // What does not build is told, and counted, by the tests' own run.
-    let built = cargo(root, &["test", "--workspace", "--no-run"]).status()?.success();
-    let packages = (checks && built).then(|| packages_beside(root)).flatten();
-    let mut count = run_tests(root, long)?;
-    if checks {
-        let (passed, failed) = all_checks(root)?;
-        count.passed += passed;
-        count.failed += failed;
-        // Minutes, after every change: not for whoever only wants to know about the lints.
-        heading("cargo xtask package --check");
-        if let Some(mut packages) = packages {
-            packages.wait()?;
+    // With tests, cargo builds the binaries of those packages alone whose tests are files of their own.
+    let built = cargo(root, &["test", "--workspace", "--no-run"]).status()?.success()
+        && cargo(root, &["build", "--workspace", "--bins"]).status()?.success();
+    let mut beside = None;
+    let mut count = run_tests(root, long, built, || {
+        if checks && beside.is_none() {
+            beside = Some(Beside::start(root));
         }
-        match package::run(root, &package::Options::check()) {
+    })?;
+    if checks {
+        let checked = match beside.map(Beside::end) {
+            Some(Ok(checked)) => checked,
+            // No test ran, or there is no `nice`.
+            None | Some(Err(_)) => all_checks(root)?,
+        };
+        count.passed += checked.passed;
+        count.failed += checked.failed;
+        // Minutes, after every change: not for whoever only wants to know about the lints. The dispatcher's release
+        // build takes as long as all the rest, and is made by a job of its own (.github/workflows/test.yml).
+        heading("cargo xtask package --function sign-in-recorder --check");
+        match package::run(root, &package::Options::check_recorder()) {
             Ok(()) => {
                 count.passed += 1;
-                println!("check packages ... ok");
+                println!("check package ... ok");
             }
             Err(error) => {
                 count.failed += 1;
                 eprintln!("{error}");
-                println!("check packages ... FAILED");
+                println!("check package ... FAILED");
             }
         }
     }
@@ -65,26 +74,55 @@ pub fn test(root: &Path, checks: bool, long: bool) -> Outcome {
     if count.failed == 0 { Ok(()) } else { Err("not everything passed".into()) }
 }
 
-/// Builds the packages while the tests run, which leave the processors idle for most of their time: they wait for
-/// emulators. At the lowest priority, since some of them look at the clock.
-///
-/// It is silent: whoever makes the packages afterwards finds them built, or is told what hinders. `None` where it can't
-/// be done, which costs no more than minutes.
-fn packages_beside(root: &Path) -> Option<Child> {
-    let architecture = package::Architecture::of_this_machine()?;
-    Command::new("nice")
-        .args(["-n", "19"])
-        .arg(std::env::current_exe().ok()?)
-        .args(["package", "--arch", &architecture.to_string()])
-        .current_dir(root)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()
+/// The checks, while the tests run, which leave the processors idle for much of their time: they wait for emulators. At
+/// the lowest priority, since some of them look at the clock.
+struct Beside(JoinHandle<io::Result<(Vec<u8>, ExitStatus)>>);
+
+impl Beside {
+    fn start(root: &Path) -> Self {
+        let root = root.to_owned();
+        Self(thread::spawn(move || {
+            let (mut reader, writer) = io::pipe()?;
+            let mut child = nice(&root, &["check"])?.stdout(writer.try_clone()?).stderr(writer).spawn()?;
+            let mut printed = Vec::new();
+            reader.read_to_end(&mut printed)?;
+            let status = child.wait()?;
+            // Silent: whoever tries the package afterwards finds it built, or is told what hinders.
+            if let Some(architecture) = package::Architecture::of_this_machine() {
+                let arguments = ["package", "--function", "sign-in-recorder", "--arch"];
+                let mut package = nice(&root, &arguments)?;
+                package.arg(architecture.to_string()).arg("--out").arg(package::beside());
+                package.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+            }
+            Ok((printed, status))
+        }))
+    }
+
+    /// Waits for them, prints what they printed, and counts.
+    fn end(self) -> io::Result<Count> {
+        let (printed, status) = self.0.join().map_err(|_| io::Error::other("the checks did not end"))??;
+        io::stdout().write_all(&printed)?;
+        let mut count = Count::default();
+        for line in String::from_utf8_lossy(&printed).lines() {
+            count.add(line);
+        }
+        if !status.success() && count.failed == 0 {
+            eprintln!("cargo xtask check: {status}");
+            count.failed = 1;
+        }
+        Ok(count)
+    }
 }
 
-fn all_checks(root: &Path) -> Result<(usize, usize), Box<dyn Error>> {
+/// This program, with the lowest priority.
+fn nice(root: &Path, arguments: &[&str]) -> io::Result<Command> {
+    let mut command = Command::new("nice");
+    command.args(["-n", "19"]).arg(std::env::current_exe()?).args(arguments);
+    command.current_dir(root).stdin(Stdio::null());
+    Ok(command)
+}
+
+fn all_checks(root: &Path) -> Result<Count, Box<dyn Error>> {
     let mut report = Vec::new();
     report.push(("format", tool(root, "fmt", "rustfmt", &["--all", "--check"], &[])?));
     heading("cargo xtask generate --check");
@@ -109,24 +147,24 @@ fn all_checks(root: &Path) -> Result<(usize, usize), Box<dyn Error>> {
     let dependencies = tool(root, "deny", "cargo-deny", &["check", "bans", "licenses", "sources"], &[])?;
     report.push(("dependencies", dependencies));
     heading("terraform fmt, validate, test");
-    report.push(("terraform", deployment()));
+    report.push(("terraform", terraform()));
 
     println!();
-    let (mut passed, mut failed) = (0, 0);
+    let mut count = Count::default();
     for (name, ended) in report {
         match ended {
             Ended::Passed => {
-                passed += 1;
+                count.passed += 1;
                 println!("check {name} ... ok");
             }
             Ended::Failed => {
-                failed += 1;
+                count.failed += 1;
                 println!("check {name} ... FAILED");
             }
             Ended::Skipped(why) => println!("check {name} ... skipped: {why}"),
         }
     }
-    Ok((passed, failed))
+    Ok(count)
 }
 
 /// Whether tests are built with the very dependencies that the program is built with. One crate that only tests use can
@@ -156,9 +194,9 @@ fn one_build(root: &Path) -> Result<Ended, Box<dyn Error>> {
 }
 
 /// Terraform's own checks of the deployment, where it is at hand with its providers.
-fn deployment() -> Ended {
+fn terraform() -> Ended {
     let checked = match binary::find() {
-        Ok(Ok(terraform)) => terraform.check(),
+        Ok(Ok(found)) => found.check(),
         Ok(Err(missing)) => return Ended::Skipped(missing),
         Err(error) => Err(error),
     };
@@ -220,7 +258,7 @@ pub fn forget_package(command: &mut Command) {
     }
 }
 
-/// The sum of cargo's `test result:` lines.
+/// The sum of cargo's `test result:` lines and of our `check` lines.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Count {
     passed: usize,
@@ -229,8 +267,16 @@ struct Count {
 }
 
 impl Count {
-    /// Adds a line of cargo's, if it is one that counts: `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
+    /// Adds a line, if it is one that counts: `test result: ok. 3 passed; 0 failed; 1 ignored; …`, `check lints ... ok`.
     fn add(&mut self, line: &str) {
+        if let Some((_, ended)) = line.strip_prefix("check ").and_then(|rest| rest.split_once(" ... ")) {
+            match ended {
+                "ok" => self.passed += 1,
+                "FAILED" => self.failed += 1,
+                _ => {}
+            }
+            return;
+        }
         let Some((_, numbers)) = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". "))
         else {
             return;
@@ -248,8 +294,18 @@ impl Count {
     }
 }
 
-fn run_tests(root: &Path, long: bool) -> Result<Count, Box<dyn Error>> {
+/// Runs the tests; `running` is called with each line that they print.
+fn run_tests(
+    root: &Path,
+    long: bool,
+    built: bool,
+    mut running: impl FnMut(),
+) -> Result<Count, Box<dyn Error>> {
     let mut command = cargo(root, &["test", "--workspace", "--no-fail-fast"]);
+    if built {
+        // No test has to wait for the checks' cargo, only to be told so.
+        command.env(deployment::BUILT, "1");
+    }
     if long {
         command.args(["--", "--show-output"]).env("REDRESS_LONG", "1");
     }
@@ -260,6 +316,7 @@ fn run_tests(root: &Path, long: bool) -> Result<Count, Box<dyn Error>> {
         // A test may print anything, so lines are bytes.
         for line in BufReader::new(stdout).split(b'\n') {
             let line = line?;
+            running();
             out.write_all(&line)?;
             out.write_all(b"\n")?;
             out.flush()?;
@@ -288,9 +345,13 @@ mod tests {
             "test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.2s",
             "test result: of a test that prints so",
             "5 passed; 5 failed",
+            "check lints ... ok",
+            "check documentation ... FAILED",
+            "check terraform ... skipped: not installed",
+            "checked",
         ] {
             count.add(line);
         }
-        assert_eq!(count, Count { passed: 13, failed: 2, ignored: 1 });
+        assert_eq!(count, Count { passed: 14, failed: 3, ignored: 1 });
     }
 }

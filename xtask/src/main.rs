@@ -37,11 +37,11 @@ enum Chore {
     /// Same commit, same toolchain: same bytes. What builds them is installed into `target` first, where it is
     /// absent; the first time takes some ten minutes for each architecture.
     Package(package::Options),
-    /// Run every test, then every check, then make the packages and try them
+    /// Run every test, then every check, then make the sign-in recorder's package and try it
     ///
     /// Ends with a line `N passed, N failed`; a check counts as a test.
     Test {
-        /// Leave the checks and the packages out
+        /// Leave the checks and the package out
         #[arg(long)]
         no_checks: bool,
         /// Try everything where a sample is taken otherwise, and print what was counted: hours

@@ -22,18 +22,43 @@ use crate::checks;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-/// A function's binary, and the archive that holds it.
-struct Function {
-    binary: &'static str,
-    archive: &'static str,
+/// What is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Function {
+    /// What handles findings
+    Dispatcher,
+    /// What records that users of a pool sign in
+    SignInRecorder,
+}
+
+impl Function {
+    /// In the order in which they are made.
+    const ALL: [Self; 2] = [Self::Dispatcher, Self::SignInRecorder];
+
+    fn binary(self) -> &'static str {
+        match self {
+            Self::Dispatcher => "dispatcher",
+            Self::SignInRecorder => "sign-in-recorder",
+        }
+    }
+
+    fn archive(self) -> &'static str {
+        match self {
+            Self::Dispatcher => "dispatcher.zip",
+            Self::SignInRecorder => "sign-in.zip",
+        }
+    }
+
     /// How many bytes the binary may have.
     /// [Lambda takes 250 MB](https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html); but size is time
     /// until a new process is at work.
-    most: usize,
+    fn most(self) -> usize {
+        match self {
+            Self::Dispatcher => 30_000_000,
+            Self::SignInRecorder => 8_000_000,
+        }
+    }
 }
-
-const DISPATCHER: Function = Function { binary: "dispatcher", archive: "dispatcher.zip", most: 30_000_000 };
-const RECORDER: Function = Function { binary: "sign-in-recorder", archive: "sign-in.zip", most: 8_000_000 };
 
 /// What `provided.al2023` starts in an archive.
 const BOOTSTRAP: &str = "bootstrap";
@@ -86,19 +111,40 @@ pub struct Options {
     /// For this architecture; may be repeated (default: each one whose Rust target is installed)
     #[arg(long = "arch", value_name = "ARCHITECTURE", value_enum)]
     architectures: Vec<Architecture>,
+    /// Make this function's alone, and the list of checksums of it alone (default: both)
+    #[arg(long, value_enum)]
+    function: Option<Function>,
     /// The folder to write `ARCHITECTURE/dispatcher.zip` and the others into (default: `target/package`)
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Run them as Lambda does, and build the recorder's again in another folder, to the same bytes
+    /// Run them as Lambda does
     #[arg(long)]
     check: bool,
+    /// Build the recorder's again in another folder, to the same bytes
+    #[arg(long)]
+    reproduce: bool,
 }
 
 impl Options {
-    /// What a test run packs and tries: packages for this machine.
-    pub fn check() -> Self {
-        Self { architectures: Architecture::of_this_machine().into_iter().collect(), out: None, check: true }
+    /// What a test run packs and tries, for this machine.
+    pub fn check_recorder() -> Self {
+        Self {
+            architectures: Architecture::of_this_machine().into_iter().collect(),
+            function: Some(Function::SignInRecorder),
+            out: Some(beside()),
+            check: true,
+            reproduce: false,
+        }
     }
+
+    fn functions(&self) -> Vec<Function> {
+        self.function.map_or(Function::ALL.to_vec(), |function| vec![function])
+    }
+}
+
+/// Where a test run packs: beside what may have been packed to be deployed.
+pub fn beside() -> PathBuf {
+    target_dir().join("package-check")
 }
 
 /// Makes the packages.
@@ -116,12 +162,13 @@ pub fn run(root: &Path, options: &Options) -> Outcome {
         let dir = out.join(architecture.to_string());
         fs::create_dir_all(&dir)?;
         let mut sums = String::new();
-        for function in [DISPATCHER, RECORDER] {
-            here.build(architecture, &function)?;
-            let packed = here.pack(architecture, &function)?;
-            let path = dir.join(function.archive);
+        let functions = options.functions();
+        for &function in &functions {
+            here.build(architecture, function)?;
+            let packed = here.pack(architecture, function)?;
+            let path = dir.join(function.archive());
             fs::write(&path, &packed.archive)?;
-            writeln!(sums, "{}  {}", packed.sha256(), function.archive)?;
+            writeln!(sums, "{}  {}", packed.sha256(), function.archive())?;
             println!(
                 "{}: {} KiB of {} KiB unpacked, glibc {}, sha256 {}",
                 path.display(),
@@ -133,7 +180,10 @@ pub fn run(root: &Path, options: &Options) -> Outcome {
         }
         fs::write(dir.join(SUMS), sums)?;
         if options.check {
-            check(&here, architecture, &dir)?;
+            check(architecture, &functions, &dir)?;
+        }
+        if options.reproduce {
+            reproduce(&here, architecture, &dir)?;
         }
     }
     Ok(())
@@ -161,29 +211,37 @@ fn wanted(root: &Path, asked: &[Architecture]) -> Outcome<Vec<Architecture>> {
     Ok(wanted)
 }
 
-/// Runs what was packed, and builds the smaller function again where every path is another.
-fn check(here: &Place, architecture: Architecture, dir: &Path) -> Outcome {
-    if Architecture::of_this_machine() == Some(architecture) && cfg!(target_os = "linux") {
-        let unpacked = here.target_dir.join("package-check").join(architecture.to_string());
-        let unpack = |function: &Function| -> Outcome<PathBuf> {
-            let to = unpacked.join(function.binary);
-            fs::create_dir_all(&to)?;
-            unpack(&dir.join(function.archive), &to)
-        };
-        background::block_on(trial::dispatcher(unpack(&DISPATCHER)?))??;
-        background::block_on(trial::recorder(unpack(&RECORDER)?))??;
-        println!("{architecture}: both functions work");
-    } else {
+/// Runs what was packed.
+fn check(architecture: Architecture, functions: &[Function], dir: &Path) -> Outcome {
+    if Architecture::of_this_machine() != Some(architecture) || !cfg!(target_os = "linux") {
         println!("skipped: running them, this machine is not {architecture} with Linux");
+        return Ok(());
     }
+    let unpacked = beside().join(architecture.to_string());
+    for function in functions {
+        let to = unpacked.join(function.binary());
+        fs::create_dir_all(&to)?;
+        let program = unpack(&dir.join(function.archive()), &to)?;
+        match function {
+            Function::Dispatcher => background::block_on(trial::dispatcher(program))??,
+            Function::SignInRecorder => background::block_on(trial::recorder(program))??,
+        }
+        println!("{architecture}: {} works", function.archive());
+    }
+    Ok(())
+}
 
-    let elsewhere = here.copy_to(&here.target_dir.join("package-check").join("another place"))?;
-    elsewhere.build(architecture, &RECORDER)?;
-    let again = elsewhere.pack(architecture, &RECORDER)?;
-    if fs::read(dir.join(RECORDER.archive))? != again.archive {
-        return Err(format!("`{}` is another when built in another folder", RECORDER.archive).into());
+/// Builds the smaller function again where every path is another.
+fn reproduce(here: &Place, architecture: Architecture, dir: &Path) -> Outcome {
+    let function = Function::SignInRecorder;
+    let path = dir.join(function.archive());
+    let packed = fs::read(&path).map_err(|error| format!("`{}`: {error}", path.display()))?;
+    let elsewhere = here.copy_to(&beside().join("another place"))?;
+    elsewhere.build(architecture, function)?;
+    if packed != elsewhere.pack(architecture, function)?.archive {
+        return Err(format!("`{}` is another when built in another folder", function.archive()).into());
     }
-    println!("{architecture}: {} is the same from another folder", RECORDER.archive);
+    println!("{architecture}: {} is the same from another folder", function.archive());
     Ok(())
 }
 
@@ -216,7 +274,7 @@ impl Place {
     ///
     /// One at a time: cargo compiles dependencies that both have in another way where it builds both, since a
     /// crate that the dispatcher alone has is a C library as well, which asks machine code of its own.
-    fn build(&self, architecture: Architecture, function: &Function) -> Outcome {
+    fn build(&self, architecture: Architecture, function: Function) -> Outcome {
         let venv = venv::make(&target_dir().join("package-venv"), &self.root.join("xtask/requirements.txt"))?;
         let path = std::env::var_os("PATH").unwrap_or_default();
         let tools = venv.program("cargo-lambda");
@@ -247,7 +305,7 @@ impl Place {
             .arg(format!("{}.{}", architecture.target(), elf::NEWEST_GLIBC))
             .arg("--lambda-dir")
             .arg(self.built(architecture))
-            .args(["--bin", function.binary]);
+            .args(["--bin", function.binary()]);
         let status = command.status()?;
         if status.success() { Ok(()) } else { Err(format!("cargo lambda build: {status}").into()) }
     }
@@ -282,13 +340,13 @@ impl Place {
     }
 
     /// Checks what was built and makes the archive of it.
-    fn pack(&self, architecture: Architecture, function: &Function) -> Outcome<Packed> {
-        let path = self.built(architecture).join(function.binary).join(BOOTSTRAP);
+    fn pack(&self, architecture: Architecture, function: Function) -> Outcome<Packed> {
+        let path = self.built(architecture).join(function.binary()).join(BOOTSTRAP);
         let executable = fs::read(&path).map_err(|error| format!("`{}`: {error}", path.display()))?;
-        let refused = |why: String| format!("`{}` for {architecture} is refused: {why}", function.binary);
+        let refused = |why: String| format!("`{}` for {architecture} is refused: {why}", function.binary());
         let glibc = elf::check(&executable, architecture).map_err(refused)?;
-        if executable.len() > function.most {
-            let why = format!("it has {} bytes, and may have {}", executable.len(), function.most);
+        if executable.len() > function.most() {
+            let why = format!("it has {} bytes, and may have {}", executable.len(), function.most());
             return Err(refused(why).into());
         }
         for of_this_machine in [&self.root, &self.target_dir, &self.cargo_home] {
