@@ -83,14 +83,14 @@ impl Beside {
         let root = root.to_owned();
         Self(thread::spawn(move || {
             let (mut reader, writer) = io::pipe()?;
-            let mut child = nice(&root, &["check"])?.stdout(writer.try_clone()?).stderr(writer).spawn()?;
+            let mut child = nice(&root, &["check"]).stdout(writer.try_clone()?).stderr(writer).spawn()?;
             let mut printed = Vec::new();
             reader.read_to_end(&mut printed)?;
             let status = child.wait()?;
             // Silent: whoever tries the package afterwards finds it built, or is told what hinders.
             if let Some(architecture) = package::Architecture::of_this_machine() {
                 let arguments = ["package", "--function", "sign-in-recorder", "--arch"];
-                let mut package = nice(&root, &arguments)?;
+                let mut package = nice(&root, &arguments);
                 package.arg(architecture.to_string()).arg("--out").arg(package::beside());
                 package.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
             }
@@ -114,12 +114,20 @@ impl Beside {
     }
 }
 
-/// This program, with the lowest priority.
-fn nice(root: &Path, arguments: &[&str]) -> io::Result<Command> {
+/// Another `cargo xtask`, with the lowest priority. Not this program's own file: the build may have replaced it.
+fn nice(root: &Path, arguments: &[&str]) -> Command {
+    let mut xtask = cargo(root, &["run", "--quiet", "--bin", "xtask", "--"]);
+    xtask.args(arguments);
     let mut command = Command::new("nice");
-    command.args(["-n", "19"]).arg(std::env::current_exe()?).args(arguments);
+    command.args(["-n", "19"]).arg(xtask.get_program()).args(xtask.get_args());
+    for (name, value) in xtask.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
     command.current_dir(root).stdin(Stdio::null());
-    Ok(command)
+    command
 }
 
 fn all_checks(root: &Path) -> Result<Count, Box<dyn Error>> {
