@@ -3,6 +3,8 @@
 use std::{
     collections::BTreeMap,
     error::Error,
+    ffi::{OsStr, OsString},
+    fmt::Display,
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     path::Path,
     process::{Command, ExitStatus, Stdio},
@@ -23,6 +25,17 @@ enum Ended {
     Skipped(String),
 }
 
+/// How a check ended that says why it fails.
+fn ended<E: Display>(outcome: Result<(), E>) -> Ended {
+    match outcome {
+        Ok(()) => Ended::Passed,
+        Err(error) => {
+            eprintln!("{error}");
+            Ended::Failed
+        }
+    }
+}
+
 /// Runs every check and fails if one of them does.
 pub fn check(root: &Path) -> Outcome {
     let Count { failed, .. } = all_checks(root)?;
@@ -39,11 +52,7 @@ pub fn test(root: &Path, checks: bool, long: bool) -> Outcome {
     let built = cargo(root, &["test", "--workspace", "--no-run"]).status()?.success()
         && cargo(root, &["build", "--workspace", "--bins"]).status()?.success();
     let mut beside = None;
-    let mut count = run_tests(root, long, built, || {
-        if checks && beside.is_none() {
-            beside = Some(Beside::start(root));
-        }
-    })?;
+    let mut count = run_tests(root, long, built, || beside = checks.then(|| Beside::start(root)))?;
     if checks {
         let checked = match beside.map(Beside::end) {
             Some(Ok(checked)) => checked,
@@ -54,18 +63,9 @@ pub fn test(root: &Path, checks: bool, long: bool) -> Outcome {
         count.failed += checked.failed;
         // Minutes, after every change: not for whoever only wants to know about the lints. The dispatcher's release
         // build takes as long as all the rest, and is made by a job of its own (.github/workflows/test.yml).
-        heading("cargo xtask package --function sign-in-recorder --check");
-        match package::run(root, &package::Options::check_recorder()) {
-            Ok(()) => {
-                count.passed += 1;
-                println!("check package ... ok");
-            }
-            Err(error) => {
-                count.failed += 1;
-                eprintln!("{error}");
-                println!("check package ... FAILED");
-            }
-        }
+        let recorder = package::Options::recorder(true);
+        heading(&format!("cargo xtask {}", recorder.arguments().join(OsStr::new(" ")).display()));
+        count.report("package", &ended(package::run(root, &recorder)));
     }
     if count.ignored > 0 {
         println!("{} ignored", count.ignored);
@@ -83,17 +83,14 @@ impl Beside {
         let root = root.to_owned();
         Self(thread::spawn(move || {
             let (mut reader, writer) = io::pipe()?;
-            let mut child = nice(&root, &["check"]).stdout(writer.try_clone()?).stderr(writer).spawn()?;
+            let mut child =
+                nice(&root, &["check".into()]).stdout(writer.try_clone()?).stderr(writer).spawn()?;
             let mut printed = Vec::new();
             reader.read_to_end(&mut printed)?;
             let status = child.wait()?;
             // Silent: whoever tries the package afterwards finds it built, or is told what hinders.
-            if let Some(architecture) = package::Architecture::of_this_machine() {
-                let arguments = ["package", "--function", "sign-in-recorder", "--arch"];
-                let mut package = nice(&root, &arguments);
-                package.arg(architecture.to_string()).arg("--out").arg(package::beside());
-                package.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
-            }
+            let mut package = nice(&root, &package::Options::recorder(false).arguments());
+            package.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
             Ok((printed, status))
         }))
     }
@@ -115,7 +112,7 @@ impl Beside {
 }
 
 /// Another `cargo xtask`, with the lowest priority. Not this program's own file: the build may have replaced it.
-fn nice(root: &Path, arguments: &[&str]) -> Command {
+fn nice(root: &Path, arguments: &[OsString]) -> Command {
     let mut xtask = cargo(root, &["run", "--quiet", "--bin", "xtask", "--"]);
     xtask.args(arguments);
     let mut command = Command::new("nice");
@@ -134,16 +131,7 @@ fn all_checks(root: &Path) -> Result<Count, Box<dyn Error>> {
     let mut report = Vec::new();
     report.push(("format", tool(root, "fmt", "rustfmt", &["--all", "--check"], &[])?));
     heading("cargo xtask generate --check");
-    report.push((
-        "generated files",
-        match generate::run(root, true) {
-            Ok(()) => Ended::Passed,
-            Err(error) => {
-                eprintln!("{error}");
-                Ended::Failed
-            }
-        },
-    ));
+    report.push(("generated files", ended(generate::run(root, true))));
     heading("cargo tree --workspace");
     report.push(("one build", one_build(root)?));
     let lints = ["--workspace", "--all-targets", "--", "-D", "warnings"];
@@ -160,17 +148,7 @@ fn all_checks(root: &Path) -> Result<Count, Box<dyn Error>> {
     println!();
     let mut count = Count::default();
     for (name, ended) in report {
-        match ended {
-            Ended::Passed => {
-                count.passed += 1;
-                println!("check {name} ... ok");
-            }
-            Ended::Failed => {
-                count.failed += 1;
-                println!("check {name} ... FAILED");
-            }
-            Ended::Skipped(why) => println!("check {name} ... skipped: {why}"),
-        }
+        count.report(name, &ended);
     }
     Ok(count)
 }
@@ -203,17 +181,10 @@ fn one_build(root: &Path) -> Result<Ended, Box<dyn Error>> {
 
 /// Terraform's own checks of the deployment, where it is at hand with its providers.
 fn terraform() -> Ended {
-    let checked = match binary::find() {
-        Ok(Ok(found)) => found.check(),
-        Ok(Err(missing)) => return Ended::Skipped(missing),
-        Err(error) => Err(error),
-    };
-    match checked {
-        Ok(()) => Ended::Passed,
-        Err(error) => {
-            eprintln!("{error}");
-            Ended::Failed
-        }
+    match binary::find() {
+        Ok(Ok(found)) => ended(found.check()),
+        Ok(Err(missing)) => Ended::Skipped(missing),
+        Err(error) => ended(Err(error)),
     }
 }
 
@@ -247,10 +218,6 @@ pub fn cargo(root: &Path, arguments: &[&str]) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
     forget_package(&mut command);
-    // What is built once and thrown away has no use for what makes the next build faster, and it fills gigabytes.
-    if std::env::var_os("CI").is_some() {
-        command.env("CARGO_INCREMENTAL", "0");
-    }
     command.current_dir(root).args(arguments);
     command
 }
@@ -275,6 +242,17 @@ struct Count {
 }
 
 impl Count {
+    /// Prints the line of a check and counts it.
+    fn report(&mut self, name: &str, ended: &Ended) {
+        let line = match ended {
+            Ended::Passed => format!("check {name} ... ok"),
+            Ended::Failed => format!("check {name} ... FAILED"),
+            Ended::Skipped(why) => format!("check {name} ... skipped: {why}"),
+        };
+        println!("{line}");
+        self.add(&line);
+    }
+
     /// Adds a line, if it is one that counts: `test result: ok. 3 passed; 0 failed; 1 ignored; …`, `check lints ... ok`.
     fn add(&mut self, line: &str) {
         if let Some((_, ended)) = line.strip_prefix("check ").and_then(|rest| rest.split_once(" ... ")) {
@@ -302,13 +280,8 @@ impl Count {
     }
 }
 
-/// Runs the tests; `running` is called with each line that they print.
-fn run_tests(
-    root: &Path,
-    long: bool,
-    built: bool,
-    mut running: impl FnMut(),
-) -> Result<Count, Box<dyn Error>> {
+/// Runs the tests; `running` is called when they begin, cargo having built them.
+fn run_tests(root: &Path, long: bool, built: bool, running: impl FnOnce()) -> Result<Count, Box<dyn Error>> {
     let mut command = cargo(root, &["test", "--workspace", "--no-fail-fast"]);
     if built {
         // No test has to wait for the checks' cargo, only to be told so.
@@ -322,9 +295,12 @@ fn run_tests(
     if let Some(stdout) = child.stdout.take() {
         let mut out = std::io::stdout().lock();
         // A test may print anything, so lines are bytes.
-        for line in BufReader::new(stdout).split(b'\n') {
-            let line = line?;
+        let mut lines = BufReader::new(stdout).split(b'\n').peekable();
+        if lines.peek().is_some() {
             running();
+        }
+        for line in lines {
+            let line = line?;
             out.write_all(&line)?;
             out.write_all(b"\n")?;
             out.flush()?;

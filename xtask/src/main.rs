@@ -37,7 +37,7 @@ enum Chore {
     /// Same commit, same toolchain: same bytes. What builds them is installed into `target` first, where it is
     /// absent; the first time takes some ten minutes for each architecture.
     Package(package::Options),
-    /// Run every test, then every check, then make the sign-in recorder's package and try it
+    /// Run every test and, beside them, every check; then make the sign-in recorder's package and try it
     ///
     /// Ends with a line `N passed, N failed`; a check counts as a test.
     Test {

@@ -106,7 +106,7 @@ impl fmt::Display for Architecture {
 }
 
 /// Which packages, and where to.
-#[derive(Args, Debug, Default)]
+#[derive(Args, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// For this architecture; may be repeated (default: each one whose Rust target is installed)
     #[arg(long = "arch", value_name = "ARCHITECTURE", value_enum)]
@@ -126,15 +126,32 @@ pub struct Options {
 }
 
 impl Options {
-    /// What a test run packs and tries, for this machine.
-    pub fn check_recorder() -> Self {
+    /// What a test run packs, for this machine, and tries: the recorder, beside what may have been packed to be deployed.
+    pub fn recorder(check: bool) -> Self {
         Self {
             architectures: Architecture::of_this_machine().into_iter().collect(),
             function: Some(Function::SignInRecorder),
             out: Some(beside()),
-            check: true,
+            check,
             reproduce: false,
         }
+    }
+
+    /// The arguments of `cargo xtask` that say so.
+    pub fn arguments(&self) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = vec!["package".into()];
+        for architecture in &self.architectures {
+            arguments.extend(["--arch".into(), architecture.to_string().into()]);
+        }
+        if let Some(function) = self.function {
+            arguments.extend(["--function".into(), function.binary().into()]);
+        }
+        if let Some(out) = &self.out {
+            arguments.extend(["--out".into(), out.into()]);
+        }
+        let flags = [(self.check, "--check"), (self.reproduce, "--reproduce")];
+        arguments.extend(flags.into_iter().filter(|(set, _)| *set).map(|(_, flag)| flag.into()));
+        arguments
     }
 
     fn functions(&self) -> Vec<Function> {
@@ -142,8 +159,8 @@ impl Options {
     }
 }
 
-/// Where a test run packs: beside what may have been packed to be deployed.
-pub fn beside() -> PathBuf {
+/// Where a test run packs.
+fn beside() -> PathBuf {
     target_dir().join("package-check")
 }
 
@@ -456,7 +473,29 @@ fn ask_rustc(root: &Path, arguments: &[&str]) -> Outcome<String> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[test]
+    fn arguments_are_read_as_what_they_were_made_of() {
+        let all = Options {
+            architectures: Architecture::ALL.to_vec(),
+            function: Some(Function::Dispatcher),
+            out: Some("a folder".into()),
+            check: true,
+            reproduce: true,
+        };
+        for options in [Options::default(), Options::recorder(true), all] {
+            assert_eq!(Line::parse_from(options.arguments()).options, options);
+        }
+    }
 
     #[test]
     fn an_archive_holds_one_executable_and_no_time() {
