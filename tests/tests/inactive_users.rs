@@ -643,6 +643,27 @@ async fn a_row_that_cannot_be_put_back_stays_in_the_stream() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_finding_that_there_is_no_time_to_write_stays_in_the_stream() {
+    let world = World::new("").await;
+    let user = world.user(&world.pool().await, "ada").await;
+    world.write(&seen(&user, world.days_ago(100))).await;
+    let record = world.expire(&user).await;
+    let sequence = record["dynamodb"]["SequenceNumber"].clone();
+    let batch = RawValue::from_string(json!({ "Records": [record] }).to_string()).unwrap();
+    for (seconds, again) in [(4, vec![json!({ "itemIdentifier": sequence })]), (6, vec![])] {
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        let answer = world.service().invoke(&batch, FUNCTION, deadline).await.unwrap();
+        assert_eq!(answer["batchItemFailures"], Value::from(again.clone()), "{seconds}");
+        // All that comes before the finding was done.
+        assert_eq!(world.row(&user).await.unwrap().phase, Some(Phase::Due), "{seconds}");
+        let written = usize::from(again.is_empty());
+        assert_eq!(world.imported().len(), written, "{seconds}");
+    }
+    assert!(world.enabled(&user).await);
+    assert!(world.dead.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_no_expiry_changes_nothing() {
     let world = World::new("through: engine").await;
     let user = world.user(&world.pool().await, "ada").await;
