@@ -45,10 +45,28 @@ variable "external_id" {
   type        = string
 }
 
+variable "ceiling" {
+  description = "`plan` shows what redress would change; `apply` lets it change what the rules allow."
+  type        = string
+  default     = "plan"
+}
+
+variable "rules" {
+  description = "Folder or file of your rules; null for those built in."
+  type        = string
+  default     = null
+}
+
 variable "alarm_emails" {
   description = "Who is told when something is wrong with the deployment."
   type        = list(string)
   default     = []
+}
+
+variable "deletion_protection" {
+  description = "Whether the tables refuse to be deleted: turn it off, and apply, before you destroy."
+  type        = bool
+  default     = true
 }
 
 data "aws_partition" "current" {}
@@ -70,10 +88,12 @@ provider "aws" {
 module "redress" {
   source = "../.."
 
-  rules           = "${path.module}/../../../rules/examples/automatic.yaml"
-  member_accounts = [var.workload_account]
-  external_id     = var.external_id
-  notify          = { alarms = var.alarm_emails, outcomes = var.alarm_emails }
+  ceiling             = var.ceiling
+  rules               = var.rules
+  member_accounts     = [var.workload_account]
+  external_id         = var.external_id
+  notify              = { alarms = var.alarm_emails, outcomes = var.alarm_emails }
+  deletion_protection = var.deletion_protection
 }
 
 # The administrator account has findings of its own.
