@@ -1,5 +1,7 @@
 //! Makes a bucket encrypt new objects with a KMS key.
 
+use std::collections::BTreeSet;
+
 use roxmltree::{Document, Node};
 
 use super::bucket::Bucket;
@@ -22,11 +24,13 @@ const UNCONFIGURED: &str = "<Rule><ApplyServerSideEncryptionByDefault><SSEAlgori
 /// Who delivers logs only where S3's own keys encrypt them, as bucket policies name them: services, and in the Regions
 /// from before August 2022 the accounts of Elastic Load Balancing.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/troubleshooting-server-access-logging.html>,
-/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html>.
-const LOGGERS: [&str; 29] = [
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html>,
+/// <https://docs.aws.amazon.com/redshift/latest/mgmt/db-auditing.html>.
+const LOGGERS: [&str; 30] = [
     "logging.s3.amazonaws.com",
     "logdelivery.elasticloadbalancing.amazonaws.com",
     "logdelivery.elb.amazonaws.com",
+    "redshift.amazonaws.com",
     "009996457667",
     "027434742980",
     "033677994240",
@@ -55,9 +59,21 @@ const LOGGERS: [&str; 29] = [
     "985666609251",
 ];
 
+/// The user of AWS's that older policies name for Redshift, in an account for each Region.
+const AUDITOR: &str = "user/logs";
+
 /// The service that delivers flow logs and others from an account of AWS's, which can't use the AWS managed key:
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/AWS-vended-logs-permissions-V2.html>.
 const VENDED: &str = "delivery.logs.amazonaws.com";
+
+/// `awslogsdelivery`, whom `CloudFront`'s standard logging (legacy) enters in the ACL; the second one is China's.
+/// Where a key of the bucket's owner encrypts, [`VENDED`] needs it:
+/// <https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/AccessLogs.html>,
+/// <https://docs.amazonaws.cn/en_us/AmazonCloudFront/latest/DeveloperGuide/AccessLogs.html>.
+const CLOUDFRONT: [&str; 2] = [
+    "c4c1ede66af53448b93c283ce9448c4ba468c9432aa01d700d3878632f77d2d0",
+    "a52cb28745c0c06e84ec548334e44bfa7fc2a85c54af20cd59e4969344b7af56",
+];
 
 /// The group of the ACL that an older access log is delivered by:
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/acl-overview.html>.
@@ -138,6 +154,19 @@ fn algorithm(rule: &str) -> Option<String> {
     let tree = Document::parse(rule).ok()?;
     let default = raw::child(tree.root_element(), DEFAULT)?;
     raw::text(default, "SSEAlgorithm").map(|text| text.trim().to_owned())
+}
+
+/// Those of [`LOGGERS`], and of Redshift's users, whom a bucket policy names.
+fn loggers(policy: &str, own: &str) -> Vec<String> {
+    // A user of the bucket's own account is not AWS's, whatever the name.
+    let auditor = |text: &&str| {
+        Arn::parse(text)
+            .is_some_and(|arn| arn.service == "iam" && arn.resource == AUDITOR && arn.account != own)
+    };
+    // A policy names each in several statements.
+    let auditors: BTreeSet<&str> = policy.split('"').filter(auditor).collect();
+    let named = LOGGERS.into_iter().filter(|logger| policy.contains(logger)).map(str::to_owned);
+    named.chain(auditors.into_iter().map(str::to_owned)).collect()
 }
 
 /// The ARN of a key that a rule names in any form; S3 would look up a bare alias in the account of whoever uploads:
@@ -233,15 +262,14 @@ impl Remediator for EncryptWithKms {
         {
             return Err(Error::new(ErrorKind::Rejected, "the bucket's policy is none that can be read"));
         }
-        let mut loggers: Vec<String> =
-            LOGGERS.into_iter().filter(|logger| policy.contains(logger)).map(str::to_owned).collect();
-        let vended = policy.contains(VENDED);
-        let by_acl = |grant: &aws_sdk_s3::types::Grant| {
-            grant.grantee().and_then(|grantee| grantee.uri()) == Some(LOG_DELIVERY)
-        };
-        if acl?.grants().iter().any(by_acl) {
+        let mut loggers = loggers(&policy, &at.owner);
+        let acl = acl?;
+        let grantees = || acl.grants().iter().filter_map(|grant| grant.grantee());
+        if grantees().any(|grantee| grantee.uri() == Some(LOG_DELIVERY)) {
             loggers.push(LOG_DELIVERY.to_owned());
         }
+        let by_acl = || grantees().any(|grantee| grantee.id().is_some_and(|id| CLOUDFRONT.contains(&id)));
+        let vended = policy.contains(VENDED) || by_acl();
         let keys = aws.key().fill("arn:{partition}:kms:{region}:{account}:key");
         Ok(Encryption { rules, keys, loggers, vended })
     }
@@ -351,9 +379,9 @@ impl Remediator for EncryptWithKms {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::panic, reason = "a test fails by panicking")]
+    #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
-    use crate::remediator::test::ask;
+    use crate::{Access, raw::test::Wire, remediator::test::ask};
 
     const PLAIN: &str = "<Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm>\
                          </ApplyServerSideEncryptionByDefault><BucketKeyEnabled>false</BucketKeyEnabled>\
@@ -400,6 +428,57 @@ mod tests {
         assert!(matches!(plan(&flows, None), Plan::Refuse(why) if why.contains("`kms_key`")));
         assert!(matches!(plan(&flows, Some("alias/logs")), Plan::Change(change)
             if change.notes.iter().any(|note| note.contains("the key's policy"))));
+    }
+
+    #[test]
+    fn a_policy_names_who_delivers_logs() {
+        let own = "123456789012";
+        let named = |principal: &str| loggers(&format!(r#"{{"Principal":{{"AWS":["{principal}"]}}}}"#), own);
+        for auditor in ["arn:aws:iam::193672423079:user/logs", "arn:aws-cn:iam::111890595117:user/logs"] {
+            assert_eq!(named(auditor), [auditor]);
+            assert_eq!(named(&format!(r#"{auditor}","{auditor}"#)), [auditor]);
+        }
+        for service in ["redshift.amazonaws.com", "logging.s3.amazonaws.com"] {
+            assert_eq!(named(service), [service]);
+        }
+        for other in [
+            "arn:aws:iam::123456789012:user/logs",
+            "arn:aws:iam::193672423079:user/logs-reader",
+            "arn:aws:iam::193672423079:user/team/logs",
+            "arn:aws:iam::193672423079:role/logs",
+            "redshift-serverless.amazonaws.com",
+        ] {
+            assert!(named(other).is_empty(), "{other}");
+        }
+    }
+
+    /// `CloudFront` enters a user in the ACL, S3 a group.
+    #[tokio::test]
+    async fn an_acl_names_who_delivers_logs() {
+        let missing =
+            |code: &str| (404, Vec::new(), format!("<Error><Code>{code}</Code><Message>m</Message></Error>"));
+        let wire = Wire::default();
+        wire.answer("GET /?encryption", missing("ServerSideEncryptionConfigurationNotFoundError"));
+        wire.answer("GET /?policy", missing("NoSuchBucketPolicy"));
+        let aws = wire.aws(&EncryptWithKms, Access::Plan);
+        let bucket = <Bucket as crate::Resource>::from_key(aws.key()).unwrap();
+        let id = |id: &str| ("CanonicalUser", format!("<ID>{id}</ID>"));
+        for ((kind, grantee), permission, expected) in [
+            (id(CLOUDFRONT[0]), "FULL_CONTROL", (true, "")),
+            (id(CLOUDFRONT[0]), "READ_ACP", (true, "")),
+            (id(CLOUDFRONT[1]), "FULL_CONTROL", (true, "")),
+            (id("0123456789abcdef"), "FULL_CONTROL", (false, "")),
+            (("Group", format!("<URI>{LOG_DELIVERY}</URI>")), "WRITE", (false, LOG_DELIVERY)),
+        ] {
+            let acl = format!(
+                "<AccessControlPolicy><Owner><ID>own</ID></Owner><AccessControlList><Grant><Grantee \
+                 xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"{kind}\">{grantee}</Grantee>\
+                 <Permission>{permission}</Permission></Grant></AccessControlList></AccessControlPolicy>"
+            );
+            wire.answer("GET /?acl", (200, Vec::new(), acl));
+            let seen = EncryptWithKms::observe(&aws, &bucket).await.unwrap();
+            assert_eq!((seen.vended, seen.loggers.concat().as_str()), expected, "{grantee}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use aws_sdk_s3::types::{
-    BlockedEncryptionTypes, BucketCannedAcl, EncryptionType, ObjectOwnership, OwnershipControls,
-    OwnershipControlsRule, ServerSideEncryption, ServerSideEncryptionByDefault,
-    ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
+    AccessControlPolicy, BlockedEncryptionTypes, BucketCannedAcl, EncryptionType, Grant, Grantee,
+    ObjectOwnership, OwnershipControls, OwnershipControlsRule, Permission, ServerSideEncryption,
+    ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule, Type,
 };
 use serde_json::{Value, json};
 
@@ -47,6 +47,26 @@ pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
             |at| Box::pin(logged(at, json!({ "AWS": "arn:aws:iam::156460612806:root" }))),
             Refused("`156460612806`"),
         ),
+        Case::new(
+            "of Redshift's audit logs",
+            "S3.17",
+            |at| Box::pin(logged(at, json!({ "Service": "redshift.amazonaws.com" }))),
+            Refused("`redshift.amazonaws.com`"),
+        ),
+        Case::new(
+            "of Redshift's audit logs, by the policy of old",
+            "S3.17",
+            |at| Box::pin(logged(at, json!({ "AWS": "arn:aws:iam::193672423079:user/logs" }))),
+            Refused("`arn:aws:iam::193672423079:user/logs`"),
+        ),
+        Case::new(
+            "of CloudFront's logs",
+            "S3.17",
+            |at| Box::pin(logged_by_cloudfront(at)),
+            Refused("`kms_key`"),
+        ),
+        Case::new("of CloudFront's logs, and a key", "S3.17", |at| Box::pin(logged_by_cloudfront(at)), Fixed)
+            .params("{kms_key: alias/logs}"),
         Case::new("of flow logs", "S3.17", |at| Box::pin(logged(at, flow_logs())), Refused("`kms_key`")),
         Case::new("of flow logs, and a key", "S3.17", |at| Box::pin(logged(at, flow_logs())), Fixed)
             .params("{kms_key: alias/logs}"),
@@ -70,12 +90,33 @@ async fn encrypted(at: &Place, algorithm: &str) -> Result<String, Error> {
     Ok(arn)
 }
 
-async fn logged_by_acl(at: &Place) -> Result<String, Error> {
+/// A bucket whose ACL counts.
+async fn with_acl(at: &Place) -> Result<String, Error> {
     let arn = bucket(at).await?;
     let rule = OwnershipControlsRule::builder().object_ownership(ObjectOwnership::ObjectWriter).build()?;
     let controls = OwnershipControls::builder().rules(rule).build()?;
     at.s3().put_bucket_ownership_controls().bucket(&at.name).ownership_controls(controls).send().await?;
+    Ok(arn)
+}
+
+async fn logged_by_acl(at: &Place) -> Result<String, Error> {
+    let arn = with_acl(at).await?;
     at.s3().put_bucket_acl().bucket(&at.name).acl(BucketCannedAcl::from("log-delivery-write")).send().await?;
+    Ok(arn)
+}
+
+/// The ACL has the grant that `CloudFront` adds to it where standard logging is turned on.
+async fn logged_by_cloudfront(at: &Place) -> Result<String, Error> {
+    let arn = with_acl(at).await?;
+    let found = at.s3().get_bucket_acl().bucket(&at.name).send().await?;
+    let user = Grantee::builder()
+        .r#type(Type::CanonicalUser)
+        .id("c4c1ede66af53448b93c283ce9448c4ba468c9432aa01d700d3878632f77d2d0")
+        .build()?;
+    let mut grants = found.grants().to_vec();
+    grants.push(Grant::builder().grantee(user).permission(Permission::FullControl).build());
+    let acl = AccessControlPolicy::builder().set_grants(Some(grants)).set_owner(found.owner).build();
+    at.s3().put_bucket_acl().bucket(&at.name).access_control_policy(acl).send().await?;
     Ok(arn)
 }
 
