@@ -38,6 +38,9 @@ pub(crate) struct Access {
 const NO_POLICY: [&str; 2] =
     ["The resource you requested does not exist.", "No policy is associated with the given resource."];
 
+/// What Lambda answers where a call is about another revision of the policy than there is now.
+const OLD_REVISION: &str = "PreconditionFailedException";
+
 /// S3's word for itself, of which the control
 /// [asks for more](https://docs.aws.amazon.com/config/latest/developerguide/lambda-function-public-access-prohibited.html)
 /// than of other services: a bucket's name alone does not say whose it is.
@@ -172,16 +175,72 @@ fn beyond<'a>(these: &'a [Value], others: &[Value]) -> Vec<&'a Value> {
     these.iter().filter(|one| !others.contains(one)).collect()
 }
 
+/// The policy as it is now, and which revision of it that is, where Lambda says so.
+async fn read(aws: &Aws, at: &Function) -> Result<(Access, Option<String>)> {
+    let found = aws.lambda().get_policy().function_name(&at.name).send().await;
+    let (policy, revision) = match found.map_err(Error::from) {
+        Ok(found) => (found.policy, found.revision_id),
+        Err(error) if NO_POLICY.iter().any(|text| error.message.contains(text)) => (None, None),
+        Err(error) => return Err(error),
+    };
+    let function = aws.key().fill(Function::KIND.arn);
+    let mut state = Access { function, statements: Vec::new(), unreadable: None };
+    match policy.map(Policy::read) {
+        None => {}
+        Some(Policy::Document(document)) => {
+            state.statements = document.values().iter().map(normal).collect();
+            state.statements.sort_by_cached_key(Value::to_string);
+        }
+        // The last statement may leave an empty policy behind.
+        Some(Policy::Opaque { text, .. }) if is_empty(&text) => {}
+        Some(Policy::Opaque { why, .. }) => state.unreadable = Some(why),
+    }
+    Ok((state, revision))
+}
+
+/// Whether this very statement stands in the policy. Lambda removes and adds by name alone, so another one of the same
+/// name is a reason to do neither.
+fn stands(now: &Access, statement: &Value) -> Result<bool> {
+    let drifted = |why: String| Err(Error::new(ErrorKind::Drifted, why));
+    if let Some(why) = &now.unreadable {
+        return drifted(format!("the function's policy can't be read any more: {why}"));
+    }
+    match now.statements.iter().find(|other| sid(other) == sid(statement)) {
+        None => Ok(false),
+        Some(other) if lower_keys(other) == lower_keys(statement) => Ok(true),
+        Some(_) => {
+            let label = label(statement, 0);
+            drifted(format!("{label} is not as it was when the change was planned"))
+        }
+    }
+}
+
 /// Passes over the error of a call that had done its work before, where the answer to a first try was lost: the
-/// statement is gone, or there, as it is to be.
-async fn settled(aws: &Aws, at: &Function, called: Result<()>, statement: &Value, there: bool) -> Result<()> {
+/// statement is gone, or there, as it is to be. `revision` is what the call was to be about.
+async fn settled(
+    aws: &Aws,
+    at: &Function,
+    called: Result<()>,
+    statement: &Value,
+    there: bool,
+    revision: Option<&str>,
+) -> Result<()> {
     let Err(error) = called else { return Ok(()) };
     let code = if there { "ResourceConflictException" } else { "ResourceNotFoundException" };
-    if error.code.as_deref() != Some(code) {
+    let is_old = error.code.as_deref() == Some(OLD_REVISION);
+    if !is_old && error.code.as_deref() != Some(code) {
         return Err(error);
     }
-    let now = RemovePublicStatements::observe(aws, at).await?;
-    if now.statements.contains(statement) == there { Ok(()) } else { Err(error) }
+    let (now, found) = read(aws, at).await?;
+    if stands(&now, statement)? == there {
+        return Ok(());
+    }
+    Err(match found.as_deref() {
+        _ if !is_old => error,
+        // What is read lags behind what is there, as it may after this run's own last call.
+        found if found == revision => Error { kind: ErrorKind::Transient, ..error },
+        _ => Error { kind: ErrorKind::Drifted, ..error },
+    })
 }
 
 impl Remediator for RemovePublicStatements {
@@ -210,24 +269,7 @@ impl Remediator for RemovePublicStatements {
     type State = Access;
 
     async fn observe(aws: &Aws, at: &Function) -> Result<Access> {
-        let found = aws.lambda().get_policy().function_name(&at.name).send().await;
-        let found = match found.map_err(Error::from) {
-            Ok(found) => found.policy,
-            Err(error) if NO_POLICY.iter().any(|text| error.message.contains(text)) => None,
-            Err(error) => return Err(error),
-        };
-        let function = aws.key().fill(Function::KIND.arn);
-        let mut state = Access { function, statements: Vec::new(), unreadable: None };
-        match found.map(Policy::read) {
-            None => {}
-            Some(Policy::Document(document)) => {
-                state.statements = document.values().iter().map(normal).collect();
-                state.statements.sort_by_cached_key(Value::to_string);
-            }
-            // The last statement may leave an empty policy behind.
-            Some(Policy::Opaque { text, .. }) if is_empty(&text) => {}
-            Some(Policy::Opaque { why, .. }) => state.unreadable = Some(why),
-        }
+        let (state, _) = read(aws, at).await?;
         Ok(state)
     }
 
@@ -261,17 +303,28 @@ impl Remediator for RemovePublicStatements {
 
     async fn apply(aws: &Aws, at: &Function, change: &Change<Access>) -> Result<()> {
         let Change { from, to } = change;
+        // Each call makes another revision, which it does not tell.
         for statement in beyond(&from.statements, &to.statements) {
+            let (now, revision) = read(aws, at).await?;
+            if !stands(&now, statement)? {
+                continue;
+            }
             let request = aws.lambda().remove_permission().function_name(&at.name);
-            let called = request.statement_id(sid(statement)).send().await.map(drop);
-            settled(aws, at, called.map_err(Error::from), statement, false).await?;
+            let request = request.statement_id(sid(statement)).set_revision_id(revision.clone());
+            let called = request.send().await.map(drop).map_err(Error::from);
+            settled(aws, at, called, statement, false, revision.as_deref()).await?;
         }
         for statement in beyond(&to.statements, &from.statements) {
             let Some(permission) = Permission::of(statement, &to.function) else {
                 return Err(Error::new(ErrorKind::Invalid, "Lambda has no way to add this statement"));
             };
+            let (now, revision) = read(aws, at).await?;
+            if stands(&now, statement)? {
+                continue;
+            }
             let request = aws.lambda().add_permission().function_name(&at.name);
             let request = request
+                .set_revision_id(revision.clone())
                 .statement_id(permission.sid)
                 .action(permission.action)
                 .principal(permission.principal)
@@ -281,8 +334,8 @@ impl Remediator for RemovePublicStatements {
                 .set_event_source_token(permission.token)
                 .set_function_url_auth_type(permission.url.as_deref().map(FunctionUrlAuthType::from))
                 .set_invoked_via_function_url(permission.by_url.then_some(true));
-            let called = request.send().await.map(drop);
-            settled(aws, at, called.map_err(Error::from), statement, true).await?;
+            let called = request.send().await.map(drop).map_err(Error::from);
+            settled(aws, at, called, statement, true, revision.as_deref()).await?;
         }
         Ok(())
     }
@@ -322,7 +375,7 @@ impl Remediator for RemovePublicStatements {
 mod tests {
     #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
-    use crate::remediator::test::ask;
+    use crate::{raw::test::Wire, remediator::test::ask};
 
     const ARN: &str = "arn:aws:lambda:eu-west-1:123456789012:function:resize";
 
@@ -428,6 +481,132 @@ mod tests {
         assert_eq!(undo(&both), Undo::Nothing);
         let namesake = statement("all", json!({ "Service": "events.amazonaws.com" }), json!({}));
         assert!(matches!(undo(&[namesake]), Undo::Refuse(why) if why.contains("`all`")));
+    }
+
+    const GET: &str = "GET /2015-03-31/functions/resize/policy ";
+    const REMOVE: &str = "DELETE /2015-03-31/functions/resize/policy/all";
+    const ADD: &str = "POST /2015-03-31/functions/resize/policy ";
+
+    /// What the policy is answered with: these statements, or that there is none.
+    fn answered(wire: &Wire, statements: &[Value], revision: Option<&str>) {
+        if statements.is_empty() {
+            let none = json!({ "__type": "ResourceNotFoundException", "Message": NO_POLICY[0] });
+            return wire.answer(GET, (404, Vec::new(), none.to_string()));
+        }
+        let policy = json!({ "Version": "2012-10-17", "Id": "default", "Statement": statements }).to_string();
+        let mut answer = json!({ "Policy": policy });
+        if let Some(revision) = revision {
+            answer["RevisionId"] = json!(revision);
+        }
+        wire.answer(GET, (200, Vec::new(), answer.to_string()));
+    }
+
+    fn resize() -> Function {
+        Function { name: "resize".to_owned() }
+    }
+
+    /// The writes that were sent, each with its address and its body.
+    fn writes(wire: &Wire) -> Vec<String> {
+        let sent = wire.sent().into_iter().filter(|sent| sent.method != "GET");
+        sent.map(|sent| format!("{} {}", sent.uri, sent.body)).collect()
+    }
+
+    /// What becomes of a change, or of its way back, on what the wire shows.
+    async fn applied(wire: &Wire, from: &[Value], to: &[Value]) -> Result<()> {
+        let aws = wire.aws(&RemovePublicStatements, crate::Access::Undo);
+        let change = Change { from: state(from), to: state(to) };
+        RemovePublicStatements::apply(&aws, &resize(), &change).await
+    }
+
+    #[tokio::test]
+    async fn a_statement_is_removed_from_the_revision_that_was_read() {
+        let all = [statement("all", json!("*"), json!({}))];
+        for (revision, query) in [(Some("r-1"), "?RevisionId=r-1"), (None, "")] {
+            let wire = Wire::default();
+            wire.answer(REMOVE, (204, Vec::new(), String::new()));
+            answered(&wire, &all, revision);
+            applied(&wire, &all, &[]).await.unwrap();
+            let sent = writes(&wire);
+            assert_eq!(sent.len(), 1, "{sent:?}");
+            assert_eq!(sent[0].trim_end(), format!("/2015-03-31/functions/resize/policy/all{query}"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_statement_is_added_to_the_revision_that_was_read() {
+        let (all, own) = (statement("all", json!("*"), json!({})), s3(account()));
+        for beside in [&[own][..], &[]] {
+            let wire = Wire::default();
+            wire.answer(ADD, (201, Vec::new(), "{}".to_owned()));
+            answered(&wire, beside, Some("r-1"));
+            applied(&wire, &[], std::slice::from_ref(&all)).await.unwrap();
+            let sent = writes(&wire);
+            assert_eq!(sent.len(), 1, "{sent:?}");
+            assert!(sent[0].contains(r#""StatementId":"all""#), "{sent:?}");
+            assert_eq!(sent[0].contains(r#""RevisionId":"r-1""#), !beside.is_empty(), "{sent:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn another_statement_of_the_name_is_neither_removed_nor_added_to() {
+        let (all, own) = (statement("all", json!("*"), json!({})), s3(account()));
+        let corrected = statement("all", json!({ "Service": "events.amazonaws.com" }), json!({}));
+        let wire = Wire::default();
+        answered(&wire, &[corrected, own.clone()], Some("r-2"));
+        for (from, to) in
+            [(vec![all.clone(), own.clone()], vec![own.clone()]), (Vec::new(), vec![all.clone()])]
+        {
+            let error = applied(&wire, &from, &to).await.unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Drifted, "{error}");
+            assert!(error.message.contains("statement `all` is not as it was"), "{error}");
+        }
+        let unreadable = json!({ "Policy": "{" }).to_string();
+        wire.answer(GET, (200, Vec::new(), unreadable));
+        let error = applied(&wire, std::slice::from_ref(&all), &[]).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Drifted, "{error}");
+        // What is as it is to be is left alone.
+        answered(&wire, std::slice::from_ref(&own), Some("r-2"));
+        applied(&wire, &[all.clone(), own.clone()], std::slice::from_ref(&own)).await.unwrap();
+        answered(&wire, std::slice::from_ref(&all), Some("r-2"));
+        applied(&wire, &[], &[all]).await.unwrap();
+        assert_eq!(writes(&wire), Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn a_call_about_an_old_revision_is_drift_unless_its_work_is_done() {
+        let all = statement("all", json!("*"), json!({}));
+        let wire = Wire::default();
+        let old = json!({ "__type": OLD_REVISION, "Message": "m" }).to_string();
+        wire.answer(REMOVE, (412, Vec::new(), old));
+        answered(&wire, std::slice::from_ref(&all), Some("r-1"));
+        // The wire goes on to show the revision that was refused.
+        let lagging = applied(&wire, std::slice::from_ref(&all), &[]).await.unwrap_err();
+        assert_eq!(lagging.kind, ErrorKind::Transient, "{lagging}");
+        assert_eq!(writes(&wire).len(), 1);
+
+        let aws = wire.aws(&RemovePublicStatements, crate::Access::Undo);
+        let refused = |code: &str| {
+            Err(Error { code: Some(code.to_owned()), ..Error::new(ErrorKind::Rejected, "refused") })
+        };
+        let corrected = statement("all", json!({ "Service": "events.amazonaws.com" }), json!({}));
+        let (one, other) = (std::slice::from_ref(&all), std::slice::from_ref(&corrected));
+        for (code, now, there, expected) in [
+            (OLD_REVISION, &[][..], false, None),
+            (OLD_REVISION, one, true, None),
+            (OLD_REVISION, one, false, Some(ErrorKind::Drifted)),
+            (OLD_REVISION, &[], true, Some(ErrorKind::Drifted)),
+            (OLD_REVISION, other, false, Some(ErrorKind::Drifted)),
+            (OLD_REVISION, other, true, Some(ErrorKind::Drifted)),
+            ("ResourceNotFoundException", &[], false, None),
+            ("ResourceNotFoundException", one, false, Some(ErrorKind::Rejected)),
+            ("ResourceConflictException", one, true, None),
+            ("ResourceConflictException", &[], true, Some(ErrorKind::Rejected)),
+            ("ResourceConflictException", &[], false, Some(ErrorKind::Rejected)),
+        ] {
+            answered(&wire, now, Some("r-2"));
+            let done = settled(&aws, &resize(), refused(code), &normal(&all), there, Some("r-1")).await;
+            assert_eq!(done.err().map(|error| error.kind), expected, "{code}, {now:?}, {there}");
+        }
     }
 
     #[test]
