@@ -81,7 +81,7 @@ impl Pool {
         let attempt = || async {
             let found = self.read(aws).await?;
             let mut settings =
-                settings::carried(&found).map_err(|what| Error::new(ErrorKind::Rejected, refusal(&what)))?;
+                carried(&found).map_err(|what| Error::new(ErrorKind::Rejected, refusal(&what)))?;
             edit(&mut settings);
             settings::update(aws.cognito(), &self.id, &settings).await
         };
@@ -89,9 +89,23 @@ impl Pool {
     }
 }
 
-/// What an update of the pool might reset, if anything.
+/// What an update of the pool might reset, or would be refused for, if anything.
 pub(super) fn at_risk(pool: &Settings) -> Option<String> {
-    settings::carried(pool).err()
+    carried(pool).err()
+}
+
+/// [`settings::carried`], of those that a run may send back. Whoever sets the key of a custom sender needs leave to
+/// make grants on it, and no run has that:
+/// <https://docs.aws.amazon.com/cognito/latest/developerguide/user-pool-lambda-custom-sender-triggers.html>.
+fn carried(pool: &Settings) -> Result<Settings, String> {
+    let settings = settings::carried(pool)?;
+    let key = settings.get("LambdaConfig").and_then(|triggers| triggers.get("KMSKeyID"));
+    if key.is_some_and(|key| !key.is_null() && *key != "") {
+        return Err("`LambdaConfig.KMSKeyID`, the key of a custom sender, is taken only from whoever may make grants \
+                    on it (`kms:CreateGrant`), and redress may not"
+            .to_owned());
+    }
+    Ok(settings)
 }
 
 /// Why nothing is written to a pool with such a setting.
@@ -148,6 +162,31 @@ mod tests {
         let updates: Vec<&String> = bodies.iter().filter(|body| body.contains("PoolName")).collect();
         assert_eq!(updates.len(), 2, "{bodies:?}");
         assert!(!updates[0].contains("theirs") && updates[1].contains("theirs"), "{bodies:?}");
+    }
+
+    #[tokio::test]
+    async fn a_pool_with_the_key_of_a_custom_sender_is_not_updated() {
+        let key = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+        let with = |triggers: &str| -> Settings {
+            serde_json::from_str(&format!(r#"{{"Name":"shop","LambdaConfig":{triggers}}}"#)).unwrap()
+        };
+        for free in ["null", r#"{"PreSignUp":"theirs"}"#, r#"{"KMSKeyID":null}"#, r#"{"KMSKeyID":""}"#] {
+            assert_eq!(at_risk(&with(free)), None, "{free}");
+        }
+        let triggers = format!(r#"{{"PreSignUp":"theirs","KMSKeyID":"{key}"}}"#);
+        let why = refusal(&at_risk(&with(&triggers)).unwrap());
+        assert!(why.contains("`LambdaConfig.KMSKeyID`") && why.contains("`kms:CreateGrant`"), "{why}");
+
+        // It may have come between plan and write.
+        let wire = Wire::default();
+        wire.answer("POST / {", (200, Vec::new(), "{}".to_owned()));
+        described(&wire, &format!(r#","LambdaConfig":{triggers}"#));
+        let aws = wire.aws(crate::find("cognito.protect_pool").unwrap(), Access::Apply);
+        let arn = "arn:aws:cognito-idp:eu-west-1:123456789012:userpool/eu-west-1_AbC123";
+        let pool = Pool { id: "eu-west-1_AbC123".to_owned(), arn: arn.to_owned() };
+        let error = pool.change(&aws, |_| {}).await.unwrap_err();
+        assert_eq!((error.kind, error.message), (ErrorKind::Rejected, why));
+        assert!(wire.sent().iter().all(|sent| !sent.body.contains("PoolName")));
     }
 
     fn located(id: &str, id_alt: Option<&str>, region: &str) -> Result<Key, Misplaced> {

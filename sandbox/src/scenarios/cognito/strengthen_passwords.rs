@@ -1,4 +1,4 @@
-use super::{absent_pool, look_at_pool, pool};
+use super::{absent_pool, look_at_pool, pool, protect_pool::with_custom_sender};
 use crate::scenarios::{
     Case,
     Expect::{Compliant, Fixed, Refused},
@@ -28,6 +28,12 @@ pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
             ("requireNumbers", &["false"]),
             ("requireSymbols", &["false"]),
         ]),
+        Case::new(
+            "with a custom sender",
+            "Cognito.3",
+            |at| Box::pin(with_custom_sender(at)),
+            Refused("`kms:CreateGrant`"),
+        ),
         Case::new(
             "of more than there is",
             "Cognito.3",
