@@ -84,6 +84,9 @@ pub struct Settings {
     /// table: Cognito gives a trigger
     /// [five seconds, three times](https://docs.aws.amazon.com/cognito/latest/developerguide/cognito-user-pools-working-with-lambda-triggers.html).
     pub sign_in_window: Duration,
+    /// Whether the run of another event that was cut off is gone on with by whoever comes to its resource. Where rules
+    /// and ceiling may be others than its own, it is left to [`Engine::finish`].
+    pub settles_others: bool,
 }
 
 impl Default for Settings {
@@ -94,6 +97,7 @@ impl Default for Settings {
             time_to_verify: Duration::from_secs(5),
             settle: Duration::from_secs(45),
             sign_in_window: Duration::from_secs(15),
+            settles_others: true,
         }
     }
 }
@@ -486,7 +490,8 @@ impl Engine {
         remediator: &'static dyn Erased,
         rule: Option<&'e Rule>,
     ) -> Run<'e> {
-        let keys = Keys::new(key, remediator, &request.event, &request.finding.id, rule.map(Rule::name));
+        let of = (request.finding.id.as_str(), request.finding.control.as_str());
+        let keys = Keys::new(key, remediator, &request.event, of, rule.map(Rule::name));
         Run {
             request: Some(request),
             note: request.finding.note.clone(),
@@ -598,7 +603,8 @@ impl Engine {
         let finding = subject.finding.as_ref().map(|finding| finding.id.clone()).unwrap_or_default();
         let event = subject.event.clone().unwrap_or_default();
         let rule = subject.rule.as_deref().and_then(|name| self.rules.rule(name));
-        let keys = Keys::new(&lease.resource, remediator, &event, &finding, subject.rule.as_deref());
+        let of = (finding.as_str(), subject.control.as_str());
+        let keys = Keys::new(&lease.resource, remediator, &event, of, subject.rule.as_deref());
         let mut last = last.clone();
         // That a change was accepted repeats neither its risk nor its notes.
         if last.risk.is_none()
@@ -695,7 +701,7 @@ impl Engine {
             kind: "Finding".to_owned(),
             id: id.clone(),
         };
-        let keys = Keys::new(&key, remediator, dismissed.event, &id, None);
+        let keys = Keys::new(&key, remediator, dismissed.event, (&id, ""), None);
         let mut run = self.new_run(keys, subject, key, remediator, Instant::now());
         run.note.clone_from(&dismissed.note);
         run.look_back().await;

@@ -20,7 +20,7 @@ use crate::{
 /// For how long a failed or denied change is not attempted again by itself.
 const ATTEMPT_AGAIN: SignedDuration = SignedDuration::from_hours(24);
 
-/// How often the automatic door may fix one resource within [`REFIX_WINDOW`] before it is held.
+/// How often the automatic door may fix one resource for one control within [`REFIX_WINDOW`] before it is held.
 const REFIXES: usize = 3;
 
 /// The window of [`REFIXES`].
@@ -86,10 +86,10 @@ pub(crate) struct Hold {
     pub(crate) why: String,
 }
 
-/// When redress has fixed a resource by itself.
+/// When redress has fixed a resource for a control. One remediator may serve several, and each changes something else.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Fixes {
-    /// Automatic fixes within [`REFIX_WINDOW`].
+    /// Fixes by itself within [`REFIX_WINDOW`].
     pub(crate) automatic: Vec<Timestamp>,
     /// The last fix by any door.
     pub(crate) last: Option<Timestamp>,
@@ -163,7 +163,7 @@ impl Keys {
         key: &Key,
         remediator: &dyn Erased,
         event: &str,
-        finding: &str,
+        (finding, control): (&str, &str),
         rule: Option<&str>,
     ) -> Self {
         let name = remediator.spec().name;
@@ -178,7 +178,7 @@ impl Keys {
             lease: lease_key(key),
             hold: format!("hold#{key}#{name}"),
             since: format!("since#{key}#{name}"),
-            fixes: format!("fixes#{key}#{name}"),
+            fixes: format!("fixes#{key}#{name}#{control}"),
             event: format!("event#{}", sha256(format!("{event}\n{finding}\n{key}"))),
             decision: format!("decision#{}", sha256(format!("{finding}\n{key}"))),
             stops,

@@ -100,7 +100,7 @@ pub struct RuleSource {
     /// Limits for the automatic changes of this rule.
     #[serde(default)]
     pub limits: Limits,
-    /// For how many days an undo keeps this rule from fixing the same resource by itself.
+    /// For how many days an undo, or a third fix in a day, keeps a resource from being fixed so by itself.
     #[serde(default = "hold_days")]
     #[schemars(range(min = 1, max = 3650))]
     pub hold_days: u16,

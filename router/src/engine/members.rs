@@ -217,10 +217,11 @@ impl Engine {
         if ended.is_empty() {
             return Ok(Vec::new());
         }
+        let of = (request.finding.id.as_str(), request.finding.control.as_str());
         let memos: Vec<[String; 2]> = ended
             .iter()
             .map(|key| {
-                let keys = Keys::new(key, remediator, &request.event, &request.finding.id, None);
+                let keys = Keys::new(key, remediator, &request.event, of, None);
                 [keys.event.clone(), keys.memo(&request.asked_by).to_owned()]
             })
             .collect();

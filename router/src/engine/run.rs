@@ -40,6 +40,9 @@ const LONGEST_RECORD: usize = 1 << 20;
 /// a state.
 const LEFT_FOR_THE_END: usize = 64 * 1024;
 
+/// Why nothing is done or undone about a user.
+const NO_ACTIVITY: &str = "no table of users' activity is named (REDRESS_ACTIVITY_TABLE, --activity-table)";
+
 /// A run on one resource, from its plan to its outcome.
 pub(super) struct Run<'e> {
     pub(super) engine: &'e Engine,
@@ -226,6 +229,10 @@ impl Run<'_> {
         match (self.remediator.evidence(), &self.goal) {
             (Evidence::State, _) => self.keep_since(request, &now).await?,
             (Evidence::Activity, Goal::Fix) => self.seen = self.last_seen().await?,
+            // Without its row, the user would never be looked at again.
+            (Evidence::Activity, Goal::Undo(_)) if self.engine.activity.is_none() => {
+                return Err(Stop::stage(Stage::Refused, NO_ACTIVITY));
+            }
             (Evidence::Activity, Goal::Undo(_)) => {}
         }
 
@@ -333,6 +340,11 @@ impl Run<'_> {
             return Err(self.taken(&lease, now));
         }
         let own = lease.memo == self.keys.event;
+        if !own && !self.engine.settings.settles_others {
+            let why =
+                format!("run {} was cut off here, and is gone on with by `redress recover` alone", lease.run);
+            return Err(Stop::stage(Stage::Refused, why));
+        }
         match Box::pin(self.engine.settle(lease, item, request.deadline)).await? {
             Done::Retry { after, why, error } => return Err(Stop::Retry { after, why, error }),
             Done::Outcome(mut outcome)
@@ -463,11 +475,9 @@ impl Run<'_> {
         }
     }
 
-    /// The state once more, and the evidence that the plan rests on.
-    async fn look_again(&self, aws: &Aws) -> Result<(Value, Option<LastSeen>), Error> {
-        let evidence =
-            async { if self.rests_on_activity() { self.last_seen().await } else { Ok(self.seen.clone()) } };
-        tokio::try_join!(self.look(aws), evidence)
+    /// The evidence that the plan rests on, once more.
+    async fn evidence(&self) -> Result<Option<LastSeen>, Error> {
+        if self.rests_on_activity() { self.last_seen().await } else { Ok(self.seen.clone()) }
     }
 
     /// The live state. Before an undo it is looked for where the fix has put it: what was released or
@@ -722,7 +732,8 @@ impl Run<'_> {
 
         // the last look before the write
         let keys = self.keys.all();
-        let (items, seen) = tokio::join!(self.engine.store.read(&keys), self.look_again(aws));
+        let again = async { tokio::try_join!(self.look(aws), self.evidence()) };
+        let (items, seen) = tokio::join!(self.engine.store.read(&keys), again);
         let proposal = Some((change.clone(), risk, notes));
         if let Some(Hindrance { stage, reason, error, passes }) = self.hindered(items) {
             let ending = Ending { reason: Some(reason), proposal, error, ..Ending::new(stage, aws.calls()) };
@@ -887,7 +898,7 @@ impl Run<'_> {
     /// that is kept on condition that it has not changed; an undo gives the user the time anew.
     async fn confirm(&mut self, whole: &Change<Value>) -> Result<bool, Error> {
         let Some(activity) = self.engine.activity.clone() else {
-            return Ok(matches!(self.goal, Goal::Undo(_)));
+            return Err(Error::new(ErrorKind::Invalid, NO_ACTIVITY));
         };
         if matches!(self.goal, Goal::Undo(_)) {
             activity.restored(&self.key, (self.engine.clock)()).await?;
@@ -1124,10 +1135,14 @@ impl Run<'_> {
         })
     }
 
-    /// Whether a run that has a lease and has something to go on with is stopped; then it is left open.
+    /// Whether a run that has a lease and has something to go on with is stopped, or would pass the ceiling; then it is
+    /// left open.
     async fn stays_open(&mut self) -> Result<(), Stop> {
+        let ceiling = self.engine.settings.ceiling;
         let why = match self.engine.store.read(&self.keys.stop_keys()).await {
-            Ok(items) => guard::stopped(&items, &self.keys),
+            Ok(items) => guard::stopped(&items, &self.keys).or_else(|| {
+                (ceiling < Mode::Apply).then(|| format!("the deployment's ceiling is `{}`", ceiling.as_str()))
+            }),
             Err(error) => {
                 Some(format!("the kill switch can't be read, so it is on: {}", printable(&error.message)))
             }
@@ -1179,6 +1194,17 @@ impl Run<'_> {
             Err(error) => return Err(Stop::retry(Duration::from_secs(5), error.to_string())),
         }
         self.stays_open().await?;
+
+        // the last look before the write
+        let why = match tokio::try_join!(self.remediator.check(aws, &next), self.evidence()) {
+            Ok((now, seen)) if seen == self.seen && self.remediator.same(&now, &next.from)? => None,
+            Ok(_) => Some("the resource changed before it could be gone on with".to_owned()),
+            Err(error) => Some(printable(&error.message)),
+        };
+        if let Some(why) = why {
+            self.release_open().await;
+            return Err(Stop::retry(SOON, format!("run {}: {why}", self.id)));
+        }
         self.apply(aws, next, risk, notes).await
     }
 

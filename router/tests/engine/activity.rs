@@ -10,7 +10,7 @@ use redress_remediators::{Access, Error, ErrorKind, LastSeen};
 use redress_router::{
     audit::{Asker, Stage, Verb},
     engine::Done,
-    rules::RuleSet,
+    rules::{Mode, RuleSet},
 };
 use tokio::time::Instant;
 
@@ -158,6 +158,51 @@ async fn a_table_that_does_not_answer_leaves_the_run_open() {
     assert_eq!(users.seen.restored.load(Ordering::SeqCst), 2);
 }
 
+/// Without the table nobody is known to have been seen, and an undo could not tell it.
+#[tokio::test(start_paused = true)]
+async fn without_the_table_nobody_is_given_back() {
+    let mut users = Users::new("table-gone", Some(200));
+    *users.seen.fails.lock().unwrap() = Some(denied());
+    assert!(matches!(users.ask(Verb::Fix, "e-1").await, Done::Retry { .. }));
+    *users.seen.fails.lock().unwrap() = None;
+    let table = users.world.engine.activity.take();
+    let done = users.world.engine.recover(Instant::now() + Duration::from_secs(60)).await.unwrap();
+    assert!(matches!(done[0], Done::Retry { error: Some(ErrorKind::Invalid), .. }), "{done:?}");
+    assert!(reason(&done[0]).contains("REDRESS_ACTIVITY_TABLE"), "{done:?}");
+    assert_eq!((users.is_enabled(), users.world.thing(|thing| thing.writes)), (false, 1));
+    assert_eq!(users.world.check_chains().await, 1);
+
+    users.world.engine.activity = table.clone();
+    assert_eq!(stage(&users.ask(Verb::Fix, "e-1").await), Stage::Verified);
+    users.world.engine.activity = None;
+    let done = users.ask(Verb::Undo, "e-2").await;
+    assert_eq!(stage(&done), Stage::Refused);
+    assert!(reason(&done).contains("--activity-table"), "{done:?}");
+    assert_eq!((users.is_enabled(), users.world.thing(|thing| thing.writes)), (false, 1));
+    users.world.engine.activity = table;
+    assert_eq!(stage(&users.ask(Verb::Undo, "e-3").await), Stage::Undone);
+}
+
+/// The way back is a write like any other.
+#[tokio::test(start_paused = true)]
+async fn nobody_is_given_back_beyond_the_ceiling() {
+    let mut users = Users::new("back-ceiling", Some(200));
+    *users.seen.fails.lock().unwrap() = Some(denied());
+    assert!(matches!(users.ask(Verb::Fix, "e-1").await, Done::Retry { .. }));
+    *users.seen.fails.lock().unwrap() = None;
+    *users.seen.last.lock().unwrap() = Some(at(&users.world, 0));
+    users.world.engine.settings.ceiling = Mode::Plan;
+    let soon = || Instant::now() + Duration::from_secs(60);
+    let done = users.world.engine.recover(soon()).await.unwrap();
+    assert!(matches!(done[0], Done::Retry { .. }), "{done:?}");
+    assert!(reason(&done[0]).ends_with("the deployment's ceiling is `plan`"), "{done:?}");
+    assert_eq!((users.is_enabled(), users.world.thing(|thing| thing.writes)), (false, 1));
+    users.world.engine.settings.ceiling = Mode::Apply;
+    let done = users.world.engine.recover(soon()).await.unwrap();
+    assert_eq!(reason(&done[0]), "seen while it was being disabled: enabled again");
+    assert!(users.is_enabled());
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_was_enabled_by_somebody_meanwhile_is_left_so() {
     let users = Users::new("enabled-by-somebody", Some(200));
@@ -182,7 +227,7 @@ async fn what_came_of_it_is_told_after_who_was_on_it() {
     assert!(reason(&users.ask(Verb::Fix, "e-2").await).ends_with("is on it"));
     users.world.pass_seconds(600);
     let looks = users.seen.looks.load(Ordering::SeqCst);
-    *users.seen.later.lock().unwrap() = Some((looks + 1, at(&users.world, 0)));
+    *users.seen.later.lock().unwrap() = Some((looks + 2, at(&users.world, 0)));
     let done = users.world.engine.recover(Instant::now() + Duration::from_secs(60)).await.unwrap();
     assert_eq!(stage(&done[0]), Stage::Skipped);
     assert_eq!(reason(&done[0]), "seen while it was being disabled: enabled again");

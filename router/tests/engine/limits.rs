@@ -9,7 +9,7 @@ use redress_router::{
 };
 
 use crate::{
-    common::{RULES, World, clicked, reason, stage},
+    common::{RULES, World, arn, clicked, finding_of, reason, stage},
     denied,
 };
 
@@ -84,6 +84,33 @@ async fn three_fixes_in_more_than_a_day_are_no_alarm() {
         }
         assert_eq!(alarm, expected);
     }
+}
+
+/// One remediator may serve several controls, and each of them asks for something else.
+#[tokio::test(start_paused = true)]
+async fn fixes_for_other_controls_do_not_count() {
+    let world = World::new("other-controls", &RULES.replace("S3.14", "[S3.14, S3.5]"));
+    let about = |control: &str| finding_of(control, &[("AwsTestThing", &arn("other-controls"))]);
+    let fix = async |event: &str, control: &str| {
+        world.thing(|thing| thing.on = false);
+        let Done::Outcome(outcome) = world.imported_finding(event, about(control)).await else {
+            panic!("no outcome")
+        };
+        assert_eq!(outcome.stage, Stage::Verified);
+        outcome.alarm
+    };
+    for (event, control) in [("e-1", "S3.14"), ("e-2", "S3.5"), ("e-3", "S3.14"), ("e-4", "S3.5")] {
+        assert_eq!(fix(event, control).await, None, "{event}");
+    }
+    assert_eq!(fix("e-5", "S3.14").await, Some("refixed"));
+
+    // Nor does Security Hub disagree about what was never fixed.
+    let world = World::new("other-control", &RULES.replace("S3.14", "[S3.14, S3.5]"));
+    let about = |control: &str| finding_of(control, &[("AwsTestThing", &arn("other-control"))]);
+    assert_eq!(stage(&world.imported_finding("e-1", about("S3.14")).await), Stage::Verified);
+    world.pass(49);
+    assert_eq!(stage(&world.imported_finding("e-2", about("S3.5")).await), Stage::Compliant);
+    assert_eq!(stage(&world.imported_finding("e-3", about("S3.14")).await), Stage::Disagrees);
 }
 
 /// Tags are read where they count, and nowhere else: whoever may not read them need not.

@@ -548,3 +548,46 @@ async fn a_run_that_was_cut_off_is_settled_by_its_rule() {
     world.pass(2);
     assert_eq!(stage(&world.imported("e-5").await), Stage::Verified);
 }
+
+/// Where another event's run was cut off, whoever may not go on with it refuses, and leaves it as it is.
+#[tokio::test(start_paused = true)]
+async fn a_run_of_another_is_left_to_whoever_may_go_on_with_it() {
+    let mut world = World::new("left-to-others", RULES);
+    cut_off(&world, "e-1", false).await;
+    world.pass_seconds(600);
+    world.engine.settings.settles_others = false;
+    let done = world.clicked(Verb::Fix, "e-2").await;
+    assert_eq!(stage(&done), Stage::Refused);
+    assert!(reason(&done).contains("redress recover"), "{done:?}");
+    assert_eq!((world.thing(|thing| thing.writes), world.check_chains().await), (0, 1));
+    // Its own event is no other's.
+    assert_eq!(stage(&world.imported("e-1").await), Stage::Verified);
+    assert_eq!((world.thing(|thing| thing.writes), world.check_chains().await), (1, 0));
+}
+
+/// A run that is gone on with looks once more right before its write, as any other does.
+#[tokio::test(start_paused = true)]
+async fn what_changes_before_a_run_is_gone_on_with_is_not_written_over() {
+    let world = World::new("meddled-with", RULES);
+    cut_off(&world, "e-1", false).await;
+    world.pass_seconds(600);
+    world.thing(|thing| thing.meddle_after = Some(thing.looks + 1));
+    let done = world.engine.recover(deadline()).await.unwrap();
+    assert!(matches!(done[0], Done::Retry { .. }), "{done:?}");
+    assert!(reason(&done[0]).ends_with("the resource changed before it could be gone on with"), "{done:?}");
+    assert_eq!((world.thing(|thing| thing.writes), world.check_chains().await), (0, 1));
+
+    world.thing(|thing| {
+        thing.meddle_after = None;
+        thing.looks_fail = Some((thing.looks + 1, 1, Error::new(ErrorKind::Denied, "AccessDenied")));
+    });
+    let done = world.engine.recover(deadline()).await.unwrap();
+    assert!(matches!(done[0], Done::Retry { .. }), "{done:?}");
+    assert_eq!((world.thing(|thing| thing.writes), world.check_chains().await), (0, 1));
+
+    let done = world.engine.recover(deadline()).await.unwrap();
+    assert_eq!(stage(&done[0]), Stage::Verified);
+    // What somebody has put beside it stays.
+    assert_eq!(world.thing(|thing| (thing.writes, thing.on, thing.beside > 0)), (1, true, true));
+    assert_eq!(world.check_chains().await, 0);
+}
