@@ -643,6 +643,28 @@ async fn a_row_that_cannot_be_put_back_stays_in_the_stream() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_could_not_be_told_of_a_user_is_told_with_its_records_second_time() {
+    let world = World::new("through: engine").await;
+    let user = world.user(&world.pool().await, "ada").await;
+    world.write(&seen(&user, world.days_ago(100))).await;
+    let record = world.expire(&user).await;
+    let service = world.service();
+    let unheard = |call: &Call| (call.operation == "PutEvents").then_some(Fault::Throttled);
+    world.emulator.on_call(Arc::new(unheard));
+    let came = world.batch(&service, std::slice::from_ref(&record)).await;
+    assert_eq!(came.again.len(), 1);
+    assert_eq!(world.row(&user).await.unwrap().phase, Some(Phase::Disabled));
+    world.emulator.clear_hook();
+    // A third time is of no use to anybody.
+    for _ in 0..2 {
+        let came = world.batch(&service, std::slice::from_ref(&record)).await;
+        assert_eq!((came.again, world.made("PutEvents")), (vec![], 1));
+    }
+    assert_eq!((world.stages(&user).await, world.made("AdminDisableUser")), (vec![Stage::Verified], 1));
+    assert!(!world.enabled(&user).await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_finding_that_there_is_no_time_to_write_stays_in_the_stream() {
     let world = World::new("").await;
     let user = world.user(&world.pool().await, "ada").await;

@@ -204,8 +204,13 @@ impl Service {
         let phase = back.phase.map_or("none", Phase::as_str);
         info!(pool = whose.pool, sub = whose.sub, phase, "an expiry");
         let Some(policy) = policy else { return Ended::Done };
+        // A second time: who is disabled may not have been told yet.
+        let untold = back.phase == Some(Phase::Disabled)
+            && policy.through == Through::Engine
+            && back.ring.as_deref() == Some(whose.event.as_str());
         match back.phase {
             Some(Phase::Due | Phase::Warned) => {}
+            Some(Phase::Disabled) if untold => {}
             // A second time after all was done: how it ended stands in the row.
             Some(Phase::NotYet | Phase::Disabled | Phase::DisabledElsewhere | Phase::Exempt) | None => {
                 return Ended::Done;
@@ -232,6 +237,13 @@ impl Service {
             return Ended::Retry(why);
         }
         done.retain(|done| !done.is_of_another());
+        if untold {
+            let again = done.into_iter().find_map(|done| match done {
+                Done::Retry { why, .. } => Some(why),
+                Done::Outcome(_) | Done::Repeat { .. } | Done::Unwanted(_) => None,
+            });
+            return again.map_or(Ended::Done, Ended::Retry);
+        }
         let says = Says::Inactive(policy.threshold(back.signed_in));
         self.follow(table, home, &back, done, through_finding.then_some(says), at).await
     }
