@@ -92,6 +92,10 @@ pub(crate) enum Command {
     /// Show what would be changed; nothing is written
     Plan(Plan),
     /// Make the changes that clear findings, after asking
+    ///
+    /// A single FILE may also be a plan that `plan --out` wrote. With --deployment, changes are made by no other rules
+    /// and exemptions than the deployment's, and no further than its ceiling; its function is asked for both. With
+    /// --state-table and --audit-table there is no function to ask: --rules must be given, and no ceiling holds.
     Apply(Apply),
     /// Put back what the last run on a resource has changed, after asking
     Undo(Undo),
@@ -186,7 +190,6 @@ pub(crate) struct Plan {
 
 #[derive(Debug, Args)]
 pub(crate) struct Apply {
-    /// Which findings; a single FILE may also be a plan that `plan --out` wrote
     #[command(flatten)]
     pub(crate) findings: Findings,
     /// Don't ask
@@ -240,6 +243,26 @@ pub(crate) struct Recover {
     /// Time for all runs together, such as `5m`
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
     pub(crate) timeout: Duration,
+}
+
+impl Command {
+    /// Whether it has only something to say, and its exit code nothing.
+    pub(crate) fn only_shows(&self) -> bool {
+        match self {
+            Self::Explain(_) | Self::Controls(_) | Self::Policy(_) | Self::Completions(_) => true,
+            Self::History(history) => !history.verify,
+            Self::Plan(_)
+            | Self::Apply(_)
+            | Self::Undo(_)
+            | Self::Recover(_)
+            | Self::Stop(_)
+            | Self::Resume(_)
+            | Self::Rules(_)
+            | Self::Cognito(_)
+            | Self::Doctor
+            | Self::Demo(_) => false,
+        }
+    }
 }
 
 /// What a stop is for; everything without options.

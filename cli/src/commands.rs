@@ -5,6 +5,7 @@ mod cognito;
 mod control;
 mod controls;
 mod demo;
+mod deployment;
 mod dispatcher;
 mod doctor;
 mod explain;

@@ -243,6 +243,7 @@ impl Context {
                 ceiling: Mode::Apply,
                 partition: partition_of(&reach.region).to_owned(),
                 sign_in_window: around.sign_in_window.unwrap_or(settings.sign_in_window),
+                settles_others: !matches!(kept, Kept::Deployed),
                 ..settings
             },
             clock,

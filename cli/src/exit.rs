@@ -14,7 +14,8 @@ use redress_router::{
 pub(crate) const TABLE: &str = "\
 Exit codes:
   0  done, or nothing to do (compliant, skipped, waiting, exempt and held resources included)
-  1  something failed, or could not be seen fixed in time; a broken chain of records
+  1  something failed, or could not be seen fixed in time; a broken chain of records;
+     a failed test of rules
   2  changes are pending (plan --detailed-exitcode only)
   3  bad input: arguments, findings, rules, plan file, a run or resource that is not known
   4  denied: no credentials, or ones that may not do it

@@ -57,12 +57,18 @@ pub async fn run(args: impl IntoIterator<Item = OsString>, around: &mut Surround
         Ok(cli) => cli,
         Err(error) => return usage(&error, around),
     };
+    let only_shows = cli.command.only_shows();
     let done = Box::pin(commands::run(cli, around)).await;
     let flushed = around.out.flush().map_err(Failure::from);
-    match done.and_then(|exit| flushed.map(|()| exit)) {
+    let ended = match (done, flushed) {
+        // All is done, and known by the exit code, whoever reads of it.
+        (Ok(exit), Err(failure)) if failure.broken_pipe => Ok(exit),
+        (done, flushed) => done.and_then(|exit| flushed.map(|()| exit)),
+    };
+    match ended {
         Ok(exit) => exit,
-        // Whoever reads has read enough: not an error.
-        Err(failure) if failure.broken_pipe => Exit::Done,
+        // Whoever reads has read enough: not an error, where nothing else depends on it.
+        Err(failure) if failure.broken_pipe && only_shows => Exit::Done,
         Err(failure) => {
             // Where the message can't be written either, the exit code still says it.
             let _ = writeln!(around.err, "redress: {}", failure.message);

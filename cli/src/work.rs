@@ -361,25 +361,33 @@ pub(crate) async fn report(context: &Context, items: &[Item]) -> Vec<String> {
     // As the engine has it where it handles all resources of a finding at once: rules come back to one that is NEW.
     let left = items.iter().filter(|item| !item.entry.dealt_with());
     let left: HashSet<&str> = left.filter_map(|item| item.entry.finding.as_deref()).collect();
-    let outcomes: Vec<Outcome> = items
-        .iter()
-        .filter_map(|item| {
-            let outcome = item.outcome.as_deref()?;
-            let is_left = item.entry.finding.as_deref().is_some_and(|finding| left.contains(finding));
-            // What is not recorded can't be looked up.
-            let run = if item.entry.run.is_some() { outcome.run.clone() } else { String::new() };
-            Some(Outcome { run, workflow_new: outcome.workflow_new && !is_left, ..outcome.clone() })
-        })
-        .collect();
-    let mut regions: HashMap<&str, Vec<&Outcome>> = HashMap::new();
-    for outcome in &outcomes {
-        regions.entry(outcome.subject.region.as_str()).or_default().push(outcome);
+    let outcomes = items.iter().filter_map(|item| {
+        let outcome = item.outcome.as_deref()?;
+        let is_left = item.entry.finding.as_deref().is_some_and(|finding| left.contains(finding));
+        // What is not recorded can't be looked up.
+        let run = if item.entry.run.is_some() { outcome.run.clone() } else { String::new() };
+        Some(Outcome { run, workflow_new: outcome.workflow_new && !is_left, ..outcome.clone() })
+    });
+    let mut regions: HashMap<String, Vec<Done>> = HashMap::new();
+    for outcome in outcomes {
+        let region = outcome.subject.region.clone();
+        regions.entry(region).or_default().push(Done::Outcome(Box::new(outcome)));
     }
     let mut failed = Vec::new();
-    for (region, outcomes) in regions {
-        let region = aws_config::Region::new(region.to_owned());
-        let config = context.reach.aws.to_builder().region(region).build();
+    for (region, mut done) in regions {
+        let config = context.reach.aws.to_builder().region(aws_config::Region::new(region)).build();
         let reporter = Reporter::new(config, Channels { findings: true, bus: None });
+        // A file may be of yesterday, and records hold nothing of what people have written on the finding.
+        if let Err(error) = reporter.look_up(&mut done, true).await {
+            failed.push(Failure::from(error.context("findings can't be read")).message);
+        }
+        let outcomes: Vec<&Outcome> = done
+            .iter()
+            .filter_map(|done| match done {
+                Done::Outcome(outcome) => Some(&**outcome),
+                Done::Repeat { .. } | Done::Unwanted(_) | Done::Retry { .. } => None,
+            })
+            .collect();
         for (outcome, told) in outcomes.iter().zip(reporter.report(&outcomes).await) {
             if let Err(error) = told {
                 failed.push(format!("run {}: {}", outcome.run, Failure::from(error).message));

@@ -23,7 +23,7 @@ use redress_sandbox::{
 };
 use serde_json::{Value, json};
 
-use self::common::{ACCOUNT, Dir, Ended, REGION, command};
+use self::common::{ACCOUNT, Dir, Ended, REGION, command, function};
 
 struct World {
     emulator: Emulator,
@@ -59,23 +59,8 @@ impl World {
         DynamoDb::new(client, state, audit, 400, Arc::new(Timestamp::now))
     }
 
-    /// The function of a deployment, with these variables beside its tables.
     fn function(&self, deployment: &str, variables: &[(&str, &str)]) {
-        let mut all = json!({
-            "REDRESS_STATE_TABLE": format!("{deployment}-state"),
-            "REDRESS_AUDIT_TABLE": format!("{deployment}-audit"),
-        });
-        for (name, value) in variables {
-            all[*name] = json!(value);
-        }
-        let path = format!("/2015-03-31/functions/{deployment}-dispatcher/configuration");
-        let answer = json!({ "Environment": { "Variables": all } }).to_string();
-        let handler = move |request: http::Request<bytes::Bytes>| {
-            assert_eq!(request.uri().path(), path);
-            http::Response::new(answer.clone().into())
-        };
-        // Clones share their services.
-        drop(self.emulator.clone().with_service("lambda", Arc::new(handler)));
+        function(&self.emulator, deployment, variables);
     }
 
     /// Leaves behind what a run does whose process is ended right after its intent; its lease runs out in so many
@@ -266,6 +251,25 @@ async fn a_deployments_run_is_gone_on_with_by_its_own_rules_or_not_at_all() {
     assert!(done.out.contains("Recover: 1 fixed, "), "{}", done.out);
     assert_eq!(world.versioning().await.as_deref(), Some("Enabled"));
     assert!(store.scan("lease#").await.unwrap().is_empty());
+}
+
+/// Whoever applies something else has not been shown it, nor asked.
+#[tokio::test]
+async fn no_other_command_goes_on_with_a_deployments_run() {
+    let world = World::new().await;
+    let store = world.deployment("team").await;
+    let run = world.cut_off(&store, -60).await;
+    let hash = RuleSet::builtin().unwrap().hash;
+    world.function("team", &[("REDRESS_CEILING", "apply"), ("REDRESS_RULES_HASH", &*hash)]);
+    let file = world.dir.join("finding.json").display().to_string();
+    let refused = world.command(&["apply", &file, "--yes", "--deployment", "team"]).await;
+    assert_eq!(refused.exit, Exit::Refused, "{}{}", refused.out, refused.err);
+    let why = format!("run {run} was cut off here, and is gone on with by `redress recover` alone");
+    assert!(refused.out.contains(&why), "{}", refused.out);
+    assert_eq!(world.versioning().await, None);
+    let done = world.command(&["recover", "--yes", "--deployment", "team"]).await;
+    assert_eq!(done.exit, Exit::Done, "{}{}", done.out, done.err);
+    assert_eq!(world.versioning().await.as_deref(), Some("Enabled"));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod common;
 use std::{path::PathBuf, sync::Arc};
 
 use redress::Exit;
+use redress_router::rules::RuleSet;
 use redress_sandbox::{
     account::{Furnished, furnish},
     emulator::{Emulator, Fault},
@@ -16,7 +17,7 @@ use redress_sandbox::{
 };
 use serde_json::{Value, json};
 
-use self::common::{ACCOUNT, Dir, Ended, REGION, command};
+use self::common::{ACCOUNT, Dir, Ended, REGION, command, cut_short, function};
 
 struct World {
     emulator: Emulator,
@@ -429,6 +430,8 @@ async fn a_stop_holds_until_it_is_lifted() {
 async fn a_deployment_is_shared() {
     let world = World::new().await;
     world.deploy("team").await;
+    let hash = RuleSet::builtin().unwrap().hash;
+    function(&world.emulator, "team", &[("REDRESS_CEILING", "apply"), ("REDRESS_RULES_HASH", &*hash)]);
     let at = ["--deployment", "team"];
     let file = world.file("finding.json", &world.finding("S3.14").asff().to_string());
     let stopped = world.command(&[&["stop", "--why", "freeze"], &at[..]].concat()).await;
@@ -455,6 +458,101 @@ async fn a_deployment_is_shared() {
     assert_eq!(world.versioning().await.as_deref(), Some("Suspended"));
     let gone = world.command(&["plan", &file, "--deployment", "nobody"]).await;
     assert_eq!(gone.exit, Exit::Refused, "{}{}", gone.out, gone.err);
+}
+
+#[tokio::test]
+async fn a_deployment_is_changed_by_its_own_rules_and_within_its_ceiling() {
+    let world = World::new().await;
+    world.deploy("team").await;
+    let file = world.file("finding.json", &world.finding("S3.14").asff().to_string());
+    let apply = ["apply", &file, "--yes"];
+    let team = [&apply[..], &["--deployment", "team"]].concat();
+    let tables = [&apply[..], &["--state-table", "team-state", "--audit-table", "team-audit"]].concat();
+    let hash = RuleSet::builtin().unwrap().hash;
+    let own: &str = &hash;
+    let refused = async |args: &[&str], exit: Exit, parts: &[&str]| {
+        let ended = world.command(args).await;
+        assert_eq!(ended.exit, exit, "{args:?}: {}{}", ended.out, ended.err);
+        for part in parts {
+            assert!(ended.err.contains(part), "{args:?}: {part}: {}", ended.err);
+        }
+        assert_eq!(world.versioning().await, None, "{args:?}");
+    };
+    refused(&team, Exit::Input, &["there is no function `team-dispatcher`"]).await;
+    refused(&tables, Exit::Input, &["--rules", "--deployment"]).await;
+    let variables = |ceiling: &str, hash: &str| {
+        function(&world.emulator, "team", &[("REDRESS_CEILING", ceiling), ("REDRESS_RULES_HASH", hash)]);
+    };
+    variables("apply", "0123456789abcdef");
+    refused(&team, Exit::Input, &["0123456789abcdef", own, "--rules"]).await;
+    for ceiling in ["plan", "off", ""] {
+        variables(ceiling, own);
+        let least = if ceiling.is_empty() { "plan" } else { ceiling };
+        refused(&team, Exit::Refused, &[&format!("the deployment's ceiling is `{least}`")]).await;
+    }
+    variables("apply", own);
+    let done = world.command(&team).await;
+    assert_eq!(done.exit, Exit::Done, "{}{}", done.out, done.err);
+    assert_eq!(world.versioning().await.as_deref(), Some("Enabled"));
+}
+
+/// Neither an old file nor the records know what people have written on a finding since.
+#[tokio::test]
+async fn what_people_have_written_on_a_finding_stays_there() {
+    let world = World::new().await;
+    let finding = world.finding("S3.14");
+    world.hub.import_as_aws([finding.asff()]).unwrap();
+    let file = world.file("finding.json", &finding.asff().to_string());
+    let made = world.command(&["apply", &file, "--yes", "--format", "json"]).await;
+    assert_eq!(made.exit, Exit::Done, "{}{}", made.out, made.err);
+    let run = json_of(&made)["items"][0]["run"].as_str().unwrap().to_owned();
+    let hub = aws_sdk_securityhub::Client::new(&world.emulator.sdk_config(ACCOUNT, REGION));
+    let note = aws_sdk_securityhub::types::NoteUpdate::builder()
+        .text("accepted until June")
+        .updated_by("an analyst")
+        .build();
+    let product = finding.asff()["ProductArn"].as_str().unwrap().to_owned();
+    let id = aws_sdk_securityhub::types::AwsSecurityFindingIdentifier::builder()
+        .id(finding.id())
+        .product_arn(product)
+        .build();
+    let written = hub.batch_update_findings().finding_identifiers(id).note(note);
+    written.user_defined_fields("ticket", "T-1").send().await.unwrap();
+    for args in [&["undo", "--run", &run, "--yes", "--report"][..], &["apply", &file, "--yes", "--report"]] {
+        let ended = world.command(args).await;
+        assert_eq!(ended.exit, Exit::Done, "{args:?}: {}{}", ended.out, ended.err);
+        let stored = world.hub.finding(&finding.id()).unwrap();
+        let note = stored["Note"]["Text"].as_str().unwrap();
+        assert!(note.contains("an analyst: accepted until June"), "{args:?}: {stored:#}");
+        assert_eq!(stored["UserDefinedFields"]["ticket"], "T-1", "{args:?}: {stored:#}");
+        assert!(stored["UserDefinedFields"]["redress_run"].is_string(), "{args:?}: {stored:#}");
+    }
+    // Where it can't be seen what stands there, nothing is put in its place.
+    world.hub.fail_next("GetFindings", 403, "AccessDeniedException", 9);
+    let before = world.hub.finding(&finding.id());
+    let undone = world.command(&["undo", &file, "--yes", "--report"]).await;
+    assert_eq!(undone.exit, Exit::Failed, "{}{}", undone.out, undone.err);
+    assert!(undone.out.contains("1 undone"), "{}{}", undone.out, undone.err);
+    assert!(undone.err.contains("findings can't be read"), "{}{}", undone.out, undone.err);
+    assert_eq!(world.hub.finding(&finding.id()), before);
+}
+
+/// Nobody may take the end of the reader for the command's success.
+#[tokio::test]
+async fn a_reader_that_is_gone_does_not_make_a_failure_a_success() {
+    let world = World::new().await;
+    let file = world.file("finding.json", &world.finding("S3.14").asff().to_string());
+    let cut = async |args: &[&str], read| cut_short(&world.emulator, &world.dir, args, read).await;
+    for args in [&["apply", &file, "--yes"][..], &["plan", &file, "--detailed-exitcode"]] {
+        let ended = cut(args, 10).await;
+        assert_eq!(ended.exit, Exit::Failed, "{args:?}: {}", ended.err);
+        assert!(!ended.err.is_empty(), "{args:?}");
+        assert_eq!(world.versioning().await, None);
+    }
+    for args in [&["controls"][..], &["explain", "S3.14"], &["history"]] {
+        let ended = cut(args, 10).await;
+        assert_eq!((ended.exit, ended.err.as_str()), (Exit::Done, ""), "{args:?}");
+    }
 }
 
 #[tokio::test]

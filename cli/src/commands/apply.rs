@@ -3,9 +3,9 @@
 use std::io::Write as _;
 
 use jiff::Timestamp;
-use redress_router::{audit::Verb, event::shown};
+use redress_router::{audit::Verb, event::shown, rules::Mode};
 
-use super::{ask, entries, head, of, outcomes, tell};
+use super::{ask, deployment, entries, head, of, outcomes, tell};
 use crate::{
     Surroundings,
     args::{Apply, Format, Global},
@@ -25,7 +25,13 @@ pub(crate) async fn run(global: &Global, args: &Apply, around: &mut Surroundings
     let as_text = global.format == Format::Text;
     let file = plan_of(args, around)?;
     let mut given = if file.is_some() { Vec::new() } else { input::local(&args.findings, around)? };
-    let context = Context::new(global, around, Use::Write).await?;
+    let mut context = Context::new(global, around, Use::Write).await?;
+    context.engine = Box::pin(deployment::engine_for(global, &context)).await?;
+    let ceiling = context.engine.settings.ceiling;
+    if ceiling < Mode::Apply {
+        let why = format!("nothing is changed: the deployment's ceiling is `{}`", ceiling.as_str());
+        return Err(Failure::new(Exit::Refused, why));
+    }
     let agreed = match file {
         Some((name, bytes)) => {
             let read = plan_file::read(&bytes, &context, args.max_age, Timestamp::now());

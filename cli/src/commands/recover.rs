@@ -1,32 +1,25 @@
 //! `redress recover`: shows runs that were cut off, asks, and goes on with them.
 
-use std::{
-    io::{self, Write},
-    sync::Arc,
-};
+use std::io::{self, Write};
 
 use anstyle::AnsiColor;
 use jiff::Timestamp;
-use redress_remediators::{Error, ErrorKind, Key, Risk};
+use redress_remediators::{Key, Risk};
 use redress_router::{
     audit::{Record, Verb},
-    engine::{Done, Engine},
+    engine::Done,
     event::shown,
     store::{Store, Unread, records},
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{
-    ask, asks_nothing_in_json,
-    dispatcher::{self, Dispatcher},
-    head,
-};
+use super::{ask, asks_nothing_in_json, deployment, head};
 use crate::{
     Surroundings,
     args::{Format, Global, Recover},
-    context::{Context, Kept, Use, paint},
-    exit::{Exit, Failure, Result},
+    context::{Context, Use, paint},
+    exit::{Exit, Result},
     output::{self, Counts, Entry, Paint, json, lines, text},
 };
 
@@ -74,7 +67,7 @@ pub(crate) async fn run(global: &Global, args: &Recover, around: &mut Surroundin
     if args.dry_run {
         return Ok(listed);
     }
-    let engine = Box::pin(engine_for(global, &context)).await?;
+    let engine = Box::pin(deployment::engine_for(global, &context)).await?;
     let question = if pending == 1 {
         "Go on with this run? It may change its resource.".to_owned()
     } else {
@@ -102,63 +95,6 @@ pub(crate) async fn run(global: &Global, args: &Recover, around: &mut Surroundin
         json::print(&mut around.out, &json::outcomes("recover", &context, &entries))?;
     }
     Ok(listed.and(output::exit(&entries)))
-}
-
-/// The engine that goes on with runs. Those of a deployment are gone on with by its own rules, within its ceiling, or
-/// not at all: by other rules, a run of one that they don't have would be closed for good.
-async fn engine_for(global: &Global, context: &Context) -> Result<Arc<Engine>> {
-    let Some(deployment) = &global.deployment else {
-        if matches!(context.kept, Kept::Deployed) && global.rules.is_none() {
-            return Err(Failure::input(
-                "two tables don't say by which rules a deployment goes: give them by --rules, or the deployment by \
-                 --deployment",
-            ));
-        }
-        return Ok(Arc::clone(&context.engine));
-    };
-    let name = format!("{deployment}-dispatcher");
-    let found = Box::pin(Dispatcher::read(&context.reach.aws, &name)).await;
-    let found = found.map_err(|error| unread(&error, context, &name))?;
-    if let Some(why) = found.hidden() {
-        let what = format!("{}: its variables can't be read: {}", shown(&name), shown(why));
-        return Err(Failure::new(Exit::Denied, what));
-    }
-    let settings = found.settings().map_err(|error| Failure::from(error).context(&shown(&name)))?;
-    let own = &*context.engine.rules.hash;
-    let theirs = settings.rules_hash.as_deref();
-    if theirs != Some(own) {
-        let source = text::whole(&context.rules_source);
-        let theirs = theirs.map_or("are not known (REDRESS_RULES_HASH)".to_owned(), |hash| {
-            format!("have the hash {}", shown(hash))
-        });
-        return Err(Failure::input(format!(
-            "the rules at hand ({source}) have the hash {own}, and those of deployment `{}` {theirs}: give the files \
-             that it was made of by --rules",
-            shown(deployment)
-        )));
-    }
-    Ok(Arc::new(context.engine_of(&settings)))
-}
-
-/// That the function was not to be read.
-fn unread(error: &Error, context: &Context, name: &str) -> Failure {
-    let (name, why) = (shown(name), shown(&error.message));
-    let (account, region) = (&context.caller.account, &context.reach.region);
-    match error.kind {
-        ErrorKind::NotFound => Failure::input(format!(
-            "there is no function `{name}` in account {account}, Region {region}: give the --deployment and --region \
-             of a deployment"
-        )),
-        ErrorKind::Denied => {
-            let action = dispatcher::READS;
-            let what =
-                format!("the rules and the ceiling of `{name}` can't be read: let the caller use {action}");
-            Failure::new(Exit::Denied, format!("{what} ({why})"))
-        }
-        _ => {
-            Failure::new(Exit::Failed, format!("the rules and the ceiling of `{name}` can't be read: {why}"))
-        }
-    }
 }
 
 /// A lease, as far as it says what is open.

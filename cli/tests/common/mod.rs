@@ -9,6 +9,7 @@ use std::{
 
 use redress::{Exit, Surroundings, run};
 use redress_sandbox::emulator::Emulator;
+use serde_json::json;
 
 pub(crate) const ACCOUNT: &str = "123456789012";
 pub(crate) const REGION: &str = "eu-west-1";
@@ -63,12 +64,65 @@ pub(crate) struct Ended {
     pub(crate) err: String,
 }
 
+/// The function of a deployment, with these variables beside its tables.
+#[allow(dead_code, reason = "not every test has a deployment")]
+pub(crate) fn function(emulator: &Emulator, deployment: &str, variables: &[(&str, &str)]) {
+    let mut all = json!({
+        "REDRESS_STATE_TABLE": format!("{deployment}-state"),
+        "REDRESS_AUDIT_TABLE": format!("{deployment}-audit"),
+    });
+    for (name, value) in variables {
+        all[*name] = json!(value);
+    }
+    let path = format!("/2015-03-31/functions/{deployment}-dispatcher/configuration");
+    let answer = json!({ "Environment": { "Variables": all } }).to_string();
+    let handler = move |request: http::Request<bytes::Bytes>| {
+        assert_eq!(request.uri().path(), path);
+        http::Response::new(answer.clone().into())
+    };
+    // Clones share their services.
+    drop(emulator.clone().with_service("lambda", Arc::new(handler)));
+}
+
+/// A stream whose reader is gone after so many bytes.
+struct Broken(usize);
+
+impl Write for Broken {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let taken = bytes.len().min(self.0);
+        self.0 -= taken;
+        if taken == 0 && !bytes.is_empty() { Err(std::io::ErrorKind::BrokenPipe.into()) } else { Ok(taken) }
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        if self.0 == 0 { Err(std::io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+    }
+}
+
+/// Runs a command whose results are read up to so many bytes.
+#[allow(dead_code, reason = "not every test tries it")]
+pub(crate) async fn cut_short(emulator: &Emulator, dir: &Path, args: &[&str], read: usize) -> Ended {
+    ended(emulator, dir, args, None, Some(read)).await
+}
+
 /// Runs a command; `dir` keeps its state, unless a deployment does. With an answer, standard input counts as a
 /// terminal.
 pub(crate) async fn command(emulator: &Emulator, dir: &Path, args: &[&str], answer: Option<&str>) -> Ended {
+    ended(emulator, dir, args, answer, None).await
+}
+
+async fn ended(
+    emulator: &Emulator,
+    dir: &Path,
+    args: &[&str],
+    answer: Option<&str>,
+    read: Option<usize>,
+) -> Ended {
     let (out, err) = (Tape::default(), Tape::default());
     let mut around = Surroundings {
-        out: Box::new(out.clone()),
+        out: match read {
+            Some(bytes) => Box::new(Broken(bytes)),
+            None => Box::new(out.clone()),
+        },
         err: Box::new(err.clone()),
         input: Box::new(Cursor::new(answer.unwrap_or_default().to_owned())),
         out_in_colour: false,
