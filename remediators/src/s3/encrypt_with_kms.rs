@@ -216,9 +216,9 @@ impl Remediator for EncryptWithKms {
                configuration says is sent back byte for byte. Objects that are there stay as they are.",
         who_notices: "Whoever uploads to the bucket or reads new objects without leave to use the key: they get 403. \
                       Other accounts can't use the AWS managed key at all. KMS bills its calls. A bucket that \
-                      server access logs or load balancer logs are delivered to is refused: they would stop; one \
-                      that flow logs and the like are delivered to, unless the rule names a key. S3 \
-                      does not look whether the key exists: with one that does not, uploads fail.",
+                      server access logs, load balancer logs or audit logs of Redshift's are delivered to is refused: \
+                      they would stop; one that flow logs, CloudFront's logs and the like are delivered to, unless the \
+                      rule names a key. S3 does not look whether the key exists: with one that does not, uploads fail.",
         way_back: "Puts back the former default encryption; what stands beside it stays as it is then. Objects \
                    that were encrypted meanwhile still need the key. Refused where somebody has changed the \
                    default encryption since.",
