@@ -6,6 +6,7 @@ mod common;
 
 use std::{path::PathBuf, sync::Arc};
 
+use aws_sdk_securityhub::types::{AwsSecurityFindingIdentifier, NoteUpdate};
 use redress::Exit;
 use redress_router::rules::RuleSet;
 use redress_sandbox::{
@@ -507,17 +508,14 @@ async fn what_people_have_written_on_a_finding_stays_there() {
     assert_eq!(made.exit, Exit::Done, "{}{}", made.out, made.err);
     let run = json_of(&made)["items"][0]["run"].as_str().unwrap().to_owned();
     let hub = aws_sdk_securityhub::Client::new(&world.emulator.sdk_config(ACCOUNT, REGION));
-    let note = aws_sdk_securityhub::types::NoteUpdate::builder()
-        .text("accepted until June")
-        .updated_by("an analyst")
-        .build();
     let product = finding.asff()["ProductArn"].as_str().unwrap().to_owned();
-    let id = aws_sdk_securityhub::types::AwsSecurityFindingIdentifier::builder()
-        .id(finding.id())
-        .product_arn(product)
-        .build();
-    let written = hub.batch_update_findings().finding_identifiers(id).note(note);
-    written.user_defined_fields("ticket", "T-1").send().await.unwrap();
+    let id = AwsSecurityFindingIdentifier::builder().id(finding.id()).product_arn(product).build();
+    let write = async |text: &str| {
+        let note = NoteUpdate::builder().text(text).updated_by("an analyst").build();
+        let written = hub.batch_update_findings().finding_identifiers(id.clone()).note(note);
+        written.user_defined_fields("ticket", "T-1").send().await.unwrap();
+    };
+    write("accepted until June").await;
     for args in [&["undo", "--run", &run, "--yes", "--report"][..], &["apply", &file, "--yes", "--report"]] {
         let ended = world.command(args).await;
         assert_eq!(ended.exit, Exit::Done, "{args:?}: {}{}", ended.out, ended.err);
@@ -527,6 +525,14 @@ async fn what_people_have_written_on_a_finding_stays_there() {
         assert_eq!(stored["UserDefinedFields"]["ticket"], "T-1", "{args:?}: {stored:#}");
         assert!(stored["UserDefinedFields"]["redress_run"].is_string(), "{args:?}: {stored:#}");
     }
+    // No record has a note that there is no room for behind the word that nothing was to be done.
+    let long = format!("accepted {}", "and accepted ".repeat(35));
+    write(&long).await;
+    let ended = world.command(&["apply", "--control", "S3.14", "--yes", "--report"]).await;
+    assert!(ended.out.contains("1 compliant"), "{}{}", ended.out, ended.err);
+    let stored = world.hub.finding(&finding.id()).unwrap();
+    assert_eq!(stored["Note"]["Text"], long, "{stored:#}");
+    assert_eq!(stored["UserDefinedFields"]["ticket"], "T-1", "{stored:#}");
     // Where it can't be seen what stands there, nothing is put in its place.
     world.hub.fail_next("GetFindings", 403, "AccessDeniedException", 9);
     let before = world.hub.finding(&finding.id());

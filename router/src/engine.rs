@@ -490,8 +490,7 @@ impl Engine {
         remediator: &'static dyn Erased,
         rule: Option<&'e Rule>,
     ) -> Run<'e> {
-        let of = (request.finding.id.as_str(), request.finding.control.as_str());
-        let keys = Keys::new(key, remediator, &request.event, of, rule.map(Rule::name));
+        let keys = Keys::new(key, remediator, &request.event, &request.finding.id, rule.map(Rule::name));
         Run {
             request: Some(request),
             note: request.finding.note.clone(),
@@ -603,8 +602,7 @@ impl Engine {
         let finding = subject.finding.as_ref().map(|finding| finding.id.clone()).unwrap_or_default();
         let event = subject.event.clone().unwrap_or_default();
         let rule = subject.rule.as_deref().and_then(|name| self.rules.rule(name));
-        let of = (finding.as_str(), subject.control.as_str());
-        let keys = Keys::new(&lease.resource, remediator, &event, of, subject.rule.as_deref());
+        let keys = Keys::new(&lease.resource, remediator, &event, &finding, subject.rule.as_deref());
         let mut last = last.clone();
         // That a change was accepted repeats neither its risk nor its notes.
         if last.risk.is_none()
@@ -701,7 +699,7 @@ impl Engine {
             kind: "Finding".to_owned(),
             id: id.clone(),
         };
-        let keys = Keys::new(&key, remediator, dismissed.event, (&id, ""), None);
+        let keys = Keys::new(&key, remediator, dismissed.event, &id, None);
         let mut run = self.new_run(keys, subject, key, remediator, Instant::now());
         run.note.clone_from(&dismissed.note);
         run.look_back().await;

@@ -20,7 +20,8 @@ use crate::{
 /// For how long a failed or denied change is not attempted again by itself.
 const ATTEMPT_AGAIN: SignedDuration = SignedDuration::from_hours(24);
 
-/// How often the automatic door may fix one resource for one control within [`REFIX_WINDOW`] before it is held.
+/// How often the automatic door may fix one resource within [`REFIX_WINDOW`], for one control or by one change, before it
+/// is held.
 const REFIXES: usize = 3;
 
 /// The window of [`REFIXES`].
@@ -86,13 +87,23 @@ pub(crate) struct Hold {
     pub(crate) why: String,
 }
 
-/// When redress has fixed a resource for a control. One remediator may serve several, and each changes something else.
+/// When a remediator has fixed a resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Fixes {
-    /// Fixes by itself within [`REFIX_WINDOW`].
-    pub(crate) automatic: Vec<Timestamp>,
-    /// The last fix by any door.
-    pub(crate) last: Option<Timestamp>,
+    /// Automatic fixes within [`REFIX_WINDOW`].
+    pub(crate) automatic: Vec<Fix>,
+    /// The last fix for each control, by any door.
+    pub(crate) last: Vec<Fix>,
+}
+
+/// One fix of a resource. A remediator may serve several controls, which may ask for the same or for something else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Fix {
+    pub(crate) at: Timestamp,
+    pub(crate) run: String,
+    pub(crate) control: String,
+    /// What was changed, hashed.
+    pub(crate) change: String,
 }
 
 /// For how long a state that ages may go without a look. A resource that is put in order has a finding that passes,
@@ -163,7 +174,7 @@ impl Keys {
         key: &Key,
         remediator: &dyn Erased,
         event: &str,
-        (finding, control): (&str, &str),
+        finding: &str,
         rule: Option<&str>,
     ) -> Self {
         let name = remediator.spec().name;
@@ -178,7 +189,7 @@ impl Keys {
             lease: lease_key(key),
             hold: format!("hold#{key}#{name}"),
             since: format!("since#{key}#{name}"),
-            fixes: format!("fixes#{key}#{name}#{control}"),
+            fixes: format!("fixes#{key}#{name}"),
             event: format!("event#{}", sha256(format!("{event}\n{finding}\n{key}"))),
             decision: format!("decision#{}", sha256(format!("{finding}\n{key}"))),
             stops,
@@ -334,20 +345,23 @@ pub(crate) fn failed_lately(memo: Option<&Memo>, decision: &str, attempt: &str, 
 }
 
 /// The fixes with one more, and whether it is one too many.
-pub(crate) fn refixed(fixes: Option<Fixes>, automatic: bool, now: Timestamp) -> (Fixes, bool) {
+pub(crate) fn refixed(fixes: Option<Fixes>, fix: &Fix, automatic: bool) -> (Fixes, bool) {
     let mut fixes = fixes.unwrap_or_default();
-    fixes.automatic.retain(|at| now.duration_since(*at) < REFIX_WINDOW);
-    fixes.last = Some(now);
-    if automatic {
-        fixes.automatic.push(now);
+    fixes.automatic.retain(|other| fix.at.duration_since(other.at) < REFIX_WINDOW);
+    fixes.last.retain(|other| other.control != fix.control);
+    fixes.last.push(fix.clone());
+    if !automatic {
+        return (fixes, false);
     }
-    let too_often = automatic && fixes.automatic.len() >= REFIXES;
+    fixes.automatic.push(fix.clone());
+    let again = |other: &&Fix| other.control == fix.control || other.change == fix.change;
+    let too_often = fixes.automatic.iter().filter(again).count() >= REFIXES;
     (fixes, too_often)
 }
 
-/// Whether a finding that still fails contradicts a resource that we see fixed.
-pub(crate) fn disagrees(fixes: Option<&Fixes>, now: Timestamp) -> bool {
-    fixes.and_then(|fixes| fixes.last).is_some_and(|last| now.duration_since(last) >= DISAGREES_AFTER)
+/// Whether a finding that still fails contradicts what was fixed then.
+pub(crate) fn disagrees(fixed: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(fixed) >= DISAGREES_AFTER
 }
 
 /// Whether tags of the resource are to be read.

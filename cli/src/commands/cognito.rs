@@ -35,7 +35,7 @@ pub(crate) async fn run(global: &Global, command: &Cognito, around: &mut Surroun
 
 /// The options, with the activity table that a deployment's name implies. Not every deployment has one, so that
 /// commands which can do without it are not to ask for it.
-fn with_table(global: &Global) -> Global {
+pub(super) fn with_table(global: &Global) -> Global {
     let implied = || global.deployment.as_ref().map(|name| format!("{name}-activity"));
     Global { activity_table: global.activity_table.clone().or_else(implied), ..global.clone() }
 }

@@ -13,7 +13,7 @@ use redress_router::{
 };
 use serde_json::Value;
 
-use super::{ask, asks_nothing_in_json, entries, head, of, outcomes, tell};
+use super::{ask, asks_nothing_in_json, cognito::with_table, entries, head, of, outcomes, tell};
 use crate::{
     Surroundings,
     args::{Format, Global, Patience, Undo},
@@ -26,6 +26,8 @@ use crate::{
 
 pub(crate) async fn run(global: &Global, args: &Undo, around: &mut Surroundings) -> Result<Exit> {
     asks_nothing_in_json(global, args.yes || args.dry_run)?;
+    // It is read of users alone.
+    let global = &with_table(global);
     let to = if args.dry_run { Use::Read } else { Use::Write };
     let context = Context::new(global, around, to).await?;
     let given = match (&args.run, &args.resource) {

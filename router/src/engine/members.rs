@@ -21,7 +21,7 @@ use super::{
 use crate::{
     audit::{Stage, Subject, Verb, sha256},
     event::printable,
-    guard::{self, Fixes, Keys, Memo},
+    guard::{self, Keys, Memo},
     rules::{Mode, Rule},
     store::{self, Commit, CommitError, Expect, Index, Item, Op, RunRef},
     undo::undoable,
@@ -172,8 +172,8 @@ impl Engine {
         }
         let runs = self.store.runs(Index::Finding(&request.finding.id), HORIZON).await?;
         let last = runs.iter().filter(|run| run.stage == Stage::Verified).map(|run| run.time).max();
-        let fixes = Fixes { automatic: Vec::new(), last };
-        let (stage, reason, alarm) = if guard::disagrees(Some(&fixes), (self.clock)()) {
+        let disagrees = last.is_some_and(|last| guard::disagrees(last, (self.clock)()));
+        let (stage, reason, alarm) = if disagrees {
             let why = "fixed more than 48 hours ago by our reading of the account, and still failed by Security Hub's";
             (Stage::Disagrees, why.to_owned(), Some("disagrees"))
         } else {
@@ -217,11 +217,10 @@ impl Engine {
         if ended.is_empty() {
             return Ok(Vec::new());
         }
-        let of = (request.finding.id.as_str(), request.finding.control.as_str());
         let memos: Vec<[String; 2]> = ended
             .iter()
             .map(|key| {
-                let keys = Keys::new(key, remediator, &request.event, of, None);
+                let keys = Keys::new(key, remediator, &request.event, &request.finding.id, None);
                 [keys.event.clone(), keys.memo(&request.asked_by).to_owned()]
             })
             .collect();

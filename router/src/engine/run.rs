@@ -22,7 +22,7 @@ use crate::{
     event::{printable, shown},
     exemption::{self, Found},
     finding::{Finding, Note, Workflow},
-    guard::{self, Fixes, Hold, Keys, Lease, Memo, Since, digest},
+    guard::{self, Fix, Fixes, Hold, Keys, Lease, Memo, Since, digest},
     rules::{ExemptBy, Mode, Rule},
     store::{self, Commit, CommitError, Expect, Item, Op, Unread},
     undo,
@@ -643,9 +643,8 @@ impl Run<'_> {
 
     /// There is nothing to change: by somebody else's hand, or against Security Hub's reading.
     async fn compliant(&mut self, now: Value, calls: Vec<Call>) -> Done {
-        let fixes = guard::read::<Fixes>(&self.items, &self.keys.fixes).ok().flatten();
         let fix = matches!(self.goal, Goal::Fix);
-        let (stage, reason, alarm) = if fix && guard::disagrees(fixes.as_ref(), self.started) {
+        let (stage, reason, alarm) = if fix && self.was_fixed_long_ago().await {
             (
                 Stage::Disagrees,
                 "fixed more than 48 hours ago by our reading of the resource, and still failed by Security \
@@ -660,6 +659,22 @@ impl Run<'_> {
         };
         let ending = Ending { reason: Some(reason), after: Some(now), alarm, ..Ending::new(stage, calls) };
         self.conclude(ending).await
+    }
+
+    /// Whether what the control asks for was brought about so long ago that Security Hub must have seen it. A fix for
+    /// another control counts where this one failed before it, too.
+    async fn was_fixed_long_ago(&self) -> bool {
+        let fixes = guard::read::<Fixes>(&self.items, &self.keys.fixes).ok().flatten().unwrap_or_default();
+        if let Some(own) = fixes.last.iter().find(|fix| fix.control == self.subject.control) {
+            return guard::disagrees(own.at, self.started);
+        }
+        for other in fixes.last.iter().filter(|fix| guard::disagrees(fix.at, self.started)) {
+            let Ok((change, _)) = self.engine.recorded_change(&other.run).await else { continue };
+            if matches!(self.decide(&change.from), Ok(Plan::Change(_))) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Lease and intent, then the change, then its proof.
@@ -1030,6 +1045,12 @@ impl Run<'_> {
             Goal::Undo(_) => Access::Undo,
         };
         self.time_left()?;
+        if self.remediator.evidence() == Evidence::Activity
+            && matches!(self.goal, Goal::Undo(_))
+            && self.engine.activity.is_none()
+        {
+            return Err(Stop::retry(Duration::from_secs(900), format!("run {}: {NO_ACTIVITY}", self.id)));
+        }
         let since = guard::read::<Since>(&self.items, &self.keys.since).ok().flatten();
         self.since = since.filter(|since| since.holds(self.started)).map(|since| since.since);
         if self.rests_on_activity() {
@@ -1391,6 +1412,11 @@ impl Run<'_> {
         format!("{}:{}:", self.subject.rule.as_deref().unwrap_or_default(), self.subject.rules_hash)
     }
 
+    /// What is remembered of a fix.
+    fn fix(&self, at: Timestamp, change: String) -> Fix {
+        Fix { at, run: self.id.clone(), control: self.subject.control.clone(), change }
+    }
+
     /// Ends the run: stores its outcome, releases its lease, and hands on what is to be told.
     pub(super) async fn conclude(&mut self, ending: Ending) -> Done {
         let Ending { stage, reason, proposal, after, error, calls, alarm, attempted } = ending;
@@ -1438,7 +1464,7 @@ impl Run<'_> {
                 stage.as_str(),
                 digest(&json!([gist, change_digest]))
             ),
-            attempt: change_digest.filter(|_| attempted),
+            attempt: change_digest.clone().filter(|_| attempted),
             at: now,
             reported: false,
         };
@@ -1480,7 +1506,8 @@ impl Run<'_> {
         match stage {
             Stage::Verified => {
                 let fixes = guard::read::<Fixes>(&self.items, &self.keys.fixes).ok().flatten();
-                let (fixes, too_often) = guard::refixed(fixes, automatic, now);
+                let fix = self.fix(now, change_digest.unwrap_or_default());
+                let (fixes, too_often) = guard::refixed(fixes, &fix, automatic);
                 ops.push(put(&self.keys.fixes, json!(fixes), 45));
                 if too_often {
                     outcome.alarm = Some("refixed");

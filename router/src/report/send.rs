@@ -40,6 +40,10 @@ pub struct Channels {
     pub bus: Option<String>,
 }
 
+/// Why EventBridge may have refused an entry that it takes another time
+/// ([entries](https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsResultEntry.html)).
+const PASSING: [&str; 3] = ["InternalFailure", "InternalException", "ThrottlingException"];
+
 /// Tells outcomes to Security Hub and EventBridge.
 pub struct Reporter {
     config: SdkConfig,
@@ -88,8 +92,8 @@ impl Reporter {
                             // dealt with, and rules come back to a finding that is NEW.
                             outcome.workflow_new &=
                                 if outcome.settled { names_only(&found, outcome) } else { nothing_left };
-                            // The record of the run has the note that was known.
-                            if outcome.note != known {
+                            // The record of the run, where there is one, has the note that was known.
+                            if outcome.note != known || outcome.run.is_empty() {
                                 outcome.on_finding = outcome.on_finding.max(room_for_note(outcome));
                             }
                         }
@@ -169,8 +173,9 @@ impl Reporter {
                 Ok(sent) => {
                     for (entry, told) in sent.entries().iter().zip(told.iter_mut()) {
                         if let Some(code) = entry.error_code() {
-                            let why = format!("event bus `{bus}`: {code}");
-                            *told = Err(Error::new(ErrorKind::Transient, why));
+                            let passes = PASSING.contains(&code);
+                            let kind = if passes { ErrorKind::Transient } else { ErrorKind::Rejected };
+                            *told = Err(Error::new(kind, format!("event bus `{bus}`: {code}")));
                         }
                     }
                 }

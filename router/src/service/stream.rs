@@ -217,6 +217,7 @@ impl Service {
             }
         }
         let through_finding = back.phase == Some(Phase::Due) && policy.through == Through::Finding;
+        let dry_run = through_finding || untold;
         let request = Request {
             finding: candidate,
             verb: if through_finding { Verb::Plan } else { Verb::Fix },
@@ -227,12 +228,20 @@ impl Service {
             only_resource: None,
             agreed: None,
             deadline,
-            dry_run: through_finding,
-            record: !through_finding,
+            dry_run,
+            record: !dry_run,
             listed: false,
             after: Vec::new(),
         };
         let mut done = Box::pin(self.engine.handle(&request)).await;
+        if untold {
+            // What this event has done, and nothing else: somebody may have enabled the user since.
+            done.retain(|done| match done {
+                Done::Outcome(outcome) => outcome.stage.changed(),
+                Done::Repeat { .. } | Done::Unwanted(_) => false,
+                Done::Retry { .. } => true,
+            });
+        }
         if !through_finding && let Some(why) = Box::pin(self.tell(&mut done, false)).await {
             return Ended::Retry(why);
         }

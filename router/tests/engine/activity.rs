@@ -179,6 +179,16 @@ async fn without_the_table_nobody_is_given_back() {
     assert_eq!(stage(&done), Stage::Refused);
     assert!(reason(&done).contains("--activity-table"), "{done:?}");
     assert_eq!((users.is_enabled(), users.world.thing(|thing| thing.writes)), (false, 1));
+    // Nor is an undo gone on with.
+    users.world.engine.activity = table.clone();
+    users.world.thing(|thing| thing.hangs_before = true);
+    assert!(tokio::time::timeout(Duration::from_secs(600), users.ask(Verb::Undo, "e-3")).await.is_err());
+    users.world.thing(|thing| thing.hangs_before = false);
+    users.world.pass_seconds(600);
+    users.world.engine.activity = None;
+    let done = users.world.engine.recover(Instant::now() + Duration::from_secs(60)).await.unwrap();
+    assert!(reason(&done[0]).contains("REDRESS_ACTIVITY_TABLE"), "{done:?}");
+    assert_eq!((users.is_enabled(), users.world.thing(|thing| thing.writes)), (false, 1));
     users.world.engine.activity = table;
     assert_eq!(stage(&users.ask(Verb::Undo, "e-3").await), Stage::Undone);
 }

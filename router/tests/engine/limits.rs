@@ -86,31 +86,59 @@ async fn three_fixes_in_more_than_a_day_are_no_alarm() {
     }
 }
 
-/// One remediator may serve several controls, and each of them asks for something else.
-#[tokio::test(start_paused = true)]
-async fn fixes_for_other_controls_do_not_count() {
-    let world = World::new("other-controls", &RULES.replace("S3.14", "[S3.14, S3.5]"));
-    let about = |control: &str| finding_of(control, &[("AwsTestThing", &arn("other-controls"))]);
-    let fix = async |event: &str, control: &str| {
-        world.thing(|thing| thing.on = false);
-        let Done::Outcome(outcome) = world.imported_finding(event, about(control)).await else {
-            panic!("no outcome")
-        };
-        assert_eq!(outcome.stage, Stage::Verified);
-        outcome.alarm
+/// Two rules of one remediator: for S3.14, and for S3.5.
+fn two_controls(first: &str, second: &str) -> String {
+    let other = RULES.replace("S3.14", "S3.5").replace("turn-on", "turn-on-too").replace("\nrules:\n", "");
+    let params = |beside: &str| match beside {
+        "" => String::new(),
+        beside => format!("    params: {{ beside: {beside} }}\n"),
     };
-    for (event, control) in [("e-1", "S3.14"), ("e-2", "S3.5"), ("e-3", "S3.14"), ("e-4", "S3.5")] {
-        assert_eq!(fix(event, control).await, None, "{event}");
-    }
-    assert_eq!(fix("e-5", "S3.14").await, Some("refixed"));
+    format!("{RULES}{}{other}{}", params(first), params(second))
+}
 
-    // Nor does Security Hub disagree about what was never fixed.
-    let world = World::new("other-control", &RULES.replace("S3.14", "[S3.14, S3.5]"));
-    let about = |control: &str| finding_of(control, &[("AwsTestThing", &arn("other-control"))]);
-    assert_eq!(stage(&world.imported_finding("e-1", about("S3.14")).await), Stage::Verified);
-    world.pass(49);
-    assert_eq!(stage(&world.imported_finding("e-2", about("S3.5")).await), Stage::Compliant);
-    assert_eq!(stage(&world.imported_finding("e-3", about("S3.14")).await), Stage::Disagrees);
+/// One remediator may serve several controls: what they ask for may be the same, or something else.
+#[tokio::test(start_paused = true)]
+async fn fixes_for_other_controls_count_where_they_are_the_same() {
+    for (second, expected) in
+        [("", [None, None, Some("refixed")]), ("4", [None, None, None]), ("0", [None, None, Some("refixed")])]
+    {
+        let id = format!("other-controls-{second}");
+        let world = World::new(&id, &two_controls("", second));
+        let mut alarms = Vec::new();
+        for (event, control) in [("e-1", "S3.14"), ("e-2", "S3.5"), ("e-3", "S3.14")] {
+            world.thing(|thing| (thing.on, thing.beside) = (false, 0));
+            let finding = finding_of(control, &[("AwsTestThing", &arn(&id))]);
+            let Done::Outcome(outcome) = world.imported_finding(event, finding).await else {
+                panic!("no outcome")
+            };
+            assert_eq!(outcome.stage, Stage::Verified, "{event}");
+            alarms.push(outcome.alarm);
+        }
+        assert_eq!(alarms, expected, "{second}");
+    }
+}
+
+/// Security Hub disagrees about what was fixed, for whichever control, and not about what never failed.
+#[tokio::test(start_paused = true)]
+async fn a_fix_for_another_control_is_one_where_this_one_failed_as_well() {
+    for (first, on, expected) in [("", false, Stage::Disagrees), ("4", true, Stage::Compliant)] {
+        let id = format!("other-control-{first}");
+        let world = World::new(&id, &two_controls(first, ""));
+        let about = |control: &str| finding_of(control, &[("AwsTestThing", &arn(&id))]);
+        world.thing(|thing| thing.on = on);
+        assert_eq!(stage(&world.imported_finding("e-1", about("S3.14")).await), Stage::Verified);
+        world.pass(47);
+        assert_eq!(stage(&world.imported_finding("e-2", about("S3.5")).await), Stage::Compliant);
+        world.pass(2);
+        let stage_of = match world.imported_finding("e-3", about("S3.5")).await {
+            Done::Outcome(outcome) => outcome.stage,
+            // As before.
+            Done::Repeat { stage, .. } => stage,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(stage_of, expected);
+        assert_eq!(stage(&world.imported_finding("e-4", about("S3.14")).await), Stage::Disagrees);
+    }
 }
 
 /// Tags are read where they count, and nowhere else: whoever may not read them need not.
