@@ -1412,9 +1412,11 @@ impl Run<'_> {
         format!("{}:{}:", self.subject.rule.as_deref().unwrap_or_default(), self.subject.rules_hash)
     }
 
-    /// What is remembered of a fix.
-    fn fix(&self, at: Timestamp, change: String) -> Fix {
-        Fix { at, run: self.id.clone(), control: self.subject.control.clone(), change }
+    /// The fixes of the resource with this one, and whether it is one too many.
+    fn refixed(&self, at: Timestamp, change: String) -> (Fixes, bool) {
+        let fixes = guard::read::<Fixes>(&self.items, &self.keys.fixes).ok().flatten();
+        let fix = Fix { at, run: self.id.clone(), control: self.subject.control.clone(), change };
+        guard::refixed(fixes, &fix, self.subject.asked_by.is_automatic())
     }
 
     /// Ends the run: stores its outcome, releases its lease, and hands on what is to be told.
@@ -1505,9 +1507,7 @@ impl Run<'_> {
         };
         match stage {
             Stage::Verified => {
-                let fixes = guard::read::<Fixes>(&self.items, &self.keys.fixes).ok().flatten();
-                let fix = self.fix(now, change_digest.unwrap_or_default());
-                let (fixes, too_often) = guard::refixed(fixes, &fix, automatic);
+                let (fixes, too_often) = self.refixed(now, change_digest.unwrap_or_default());
                 ops.push(put(&self.keys.fixes, json!(fixes), 45));
                 if too_often {
                     outcome.alarm = Some("refixed");
