@@ -381,13 +381,7 @@ pub(crate) async fn report(context: &Context, items: &[Item]) -> Vec<String> {
         if let Err(error) = reporter.look_up(&mut done, true).await {
             failed.push(Failure::from(error.context("findings can't be read")).message);
         }
-        let outcomes: Vec<&Outcome> = done
-            .iter()
-            .filter_map(|done| match done {
-                Done::Outcome(outcome) => Some(&**outcome),
-                Done::Repeat { .. } | Done::Unwanted(_) | Done::Retry { .. } => None,
-            })
-            .collect();
+        let outcomes: Vec<&Outcome> = done.iter().filter_map(Done::outcome).collect();
         for (outcome, told) in outcomes.iter().zip(reporter.report(&outcomes).await) {
             if let Err(error) = told {
                 failed.push(format!("run {}: {}", outcome.run, Failure::from(error).message));

@@ -11,13 +11,12 @@ use std::{
 };
 
 use redress::Exit;
-use redress_router::rules::RuleSet;
 use redress_sandbox::{
     account::furnish, emulator::Emulator, findings::ControlFinding, securityhub::SecurityHub, tables,
 };
 use serde_json::Value;
 
-use self::common::{ACCOUNT, Dir, Ended, REGION, command, function};
+use self::common::{ACCOUNT, Dir, Ended, REGION, applying, command};
 
 /// What the function would have logged.
 #[derive(Clone, Default)]
@@ -65,8 +64,7 @@ impl World {
             lines.with_max_level(tracing::Level::INFO).with_writer(move || writer.clone()).finish();
         let logging = tracing::subscriber::set_default(subscriber);
         let finding = path.display().to_string();
-        let hash = RuleSet::builtin().unwrap().hash;
-        function(&emulator, "theirs", &[("REDRESS_CEILING", "apply"), ("REDRESS_RULES_HASH", &*hash)]);
+        applying(&emulator, "theirs");
         let world = Self { emulator, dir, finding, log, _logging: logging };
         for verb in ["apply", "undo", "apply"] {
             let done = world.command(&[&[verb, &world.finding, "--yes"], at].concat()).await;

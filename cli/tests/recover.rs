@@ -23,7 +23,7 @@ use redress_sandbox::{
 };
 use serde_json::{Value, json};
 
-use self::common::{ACCOUNT, Dir, Ended, REGION, command, function};
+use self::common::{ACCOUNT, Dir, Ended, REGION, applying, command, function};
 
 struct World {
     emulator: Emulator,
@@ -259,8 +259,7 @@ async fn no_other_command_goes_on_with_a_deployments_run() {
     let world = World::new().await;
     let store = world.deployment("team").await;
     let run = world.cut_off(&store, -60).await;
-    let hash = RuleSet::builtin().unwrap().hash;
-    world.function("team", &[("REDRESS_CEILING", "apply"), ("REDRESS_RULES_HASH", &*hash)]);
+    applying(&world.emulator, "team");
     let file = world.dir.join("finding.json").display().to_string();
     let refused = world.command(&["apply", &file, "--yes", "--deployment", "team"]).await;
     assert_eq!(refused.exit, Exit::Refused, "{}{}", refused.out, refused.err);

@@ -18,7 +18,7 @@ use redress_sandbox::{
 };
 use serde_json::{Value, json};
 
-use self::common::{ACCOUNT, Dir, Ended, REGION, command, cut_short, function};
+use self::common::{ACCOUNT, Dir, Ended, REGION, applying, command, cut_short, function};
 
 struct World {
     emulator: Emulator,
@@ -431,8 +431,7 @@ async fn a_stop_holds_until_it_is_lifted() {
 async fn a_deployment_is_shared() {
     let world = World::new().await;
     world.deploy("team").await;
-    let hash = RuleSet::builtin().unwrap().hash;
-    function(&world.emulator, "team", &[("REDRESS_CEILING", "apply"), ("REDRESS_RULES_HASH", &*hash)]);
+    applying(&world.emulator, "team");
     let at = ["--deployment", "team"];
     let file = world.file("finding.json", &world.finding("S3.14").asff().to_string());
     let stopped = world.command(&[&["stop", "--why", "freeze"], &at[..]].concat()).await;

@@ -293,9 +293,17 @@ pub enum Done {
 }
 
 impl Done {
+    /// What there is to tell, if anything.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        match self {
+            Self::Outcome(outcome) => Some(outcome),
+            Self::Repeat { .. } | Self::Unwanted(_) | Self::Retry { .. } => None,
+        }
+    }
+
     /// Whether it is the end of another's run, which stood in the way and was settled.
     pub fn is_of_another(&self) -> bool {
-        matches!(self, Self::Outcome(outcome) if outcome.settled)
+        self.outcome().is_some_and(|outcome| outcome.settled)
     }
 }
 

@@ -476,13 +476,7 @@ impl Service {
             Err(error) => failed = Some(error.to_string()),
             Ok(()) => {}
         }
-        let outcomes: Vec<&Outcome> = done
-            .iter()
-            .filter_map(|done| match done {
-                Done::Outcome(outcome) => Some(&**outcome),
-                Done::Repeat { .. } | Done::Unwanted(_) | Done::Retry { .. } => None,
-            })
-            .collect();
+        let outcomes: Vec<&Outcome> = done.iter().filter_map(Done::outcome).collect();
         if outcomes.is_empty() {
             return failed;
         }

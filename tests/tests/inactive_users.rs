@@ -259,6 +259,14 @@ impl World {
         self.removed(&row)
     }
 
+    /// A user who was seen a hundred days ago, and what the stream says of that row.
+    async fn run_out(&self) -> (User, Value) {
+        let user = self.user(&self.pool().await, "ada").await;
+        self.write(&seen(&user, self.days_ago(100))).await;
+        let record = self.expire(&user).await;
+        (user, record)
+    }
+
     /// The record of a row that has run out.
     fn removed(&self, row: &Row) -> Value {
         self.stream.record(Change::Expired, &row.item()).unwrap()
@@ -625,9 +633,7 @@ async fn a_poison_record_blocks_nobody() {
 #[tokio::test(start_paused = true)]
 async fn a_row_that_cannot_be_put_back_stays_in_the_stream() {
     let world = World::new("through: engine").await;
-    let user = world.user(&world.pool().await, "ada").await;
-    world.write(&seen(&user, world.days_ago(100))).await;
-    let record = world.expire(&user).await;
+    let (user, record) = world.run_out().await;
     for fault in [Fault::Denied, Fault::Throttled, Fault::NoConnection, Fault::Failed] {
         let now = fault.clone();
         world
@@ -645,9 +651,7 @@ async fn a_row_that_cannot_be_put_back_stays_in_the_stream() {
 #[tokio::test(start_paused = true)]
 async fn what_could_not_be_told_of_a_user_is_told_with_its_records_second_time() {
     let world = World::new("through: engine").await;
-    let user = world.user(&world.pool().await, "ada").await;
-    world.write(&seen(&user, world.days_ago(100))).await;
-    let record = world.expire(&user).await;
+    let (user, record) = world.run_out().await;
     let service = world.service();
     let unheard = |call: &Call| (call.operation == "PutEvents").then_some(Fault::Throttled);
     world.emulator.on_call(Arc::new(unheard));
@@ -667,9 +671,7 @@ async fn what_could_not_be_told_of_a_user_is_told_with_its_records_second_time()
 #[tokio::test(start_paused = true)]
 async fn a_finding_that_there_is_no_time_to_write_stays_in_the_stream() {
     let world = World::new("").await;
-    let user = world.user(&world.pool().await, "ada").await;
-    world.write(&seen(&user, world.days_ago(100))).await;
-    let record = world.expire(&user).await;
+    let (user, record) = world.run_out().await;
     let sequence = record["dynamodb"]["SequenceNumber"].clone();
     let batch = RawValue::from_string(json!({ "Records": [record] }).to_string()).unwrap();
     for (seconds, again) in [(4, vec![json!({ "itemIdentifier": sequence })]), (6, vec![])] {
@@ -1069,9 +1071,7 @@ async fn what_is_cut_off_is_gone_on_with_or_taken_back() {
 #[tokio::test(start_paused = true)]
 async fn who_cannot_be_given_back_at_once_is_given_back_later() {
     let world = Arc::new(World::new("through: engine").await);
-    let user = world.user(&world.pool().await, "ada").await;
-    world.write(&seen(&user, world.days_ago(100))).await;
-    let record = world.expire(&user).await;
+    let (user, record) = world.run_out().await;
     let signed_in = Arc::clone(&world);
     let (back, once) = (user.clone(), Arc::new(AtomicBool::new(false)));
     // Seen while it is being disabled; and nobody may enable it for now.
@@ -1107,9 +1107,7 @@ async fn who_cannot_be_given_back_at_once_is_given_back_later() {
 #[tokio::test(start_paused = true)]
 async fn records_of_what_was_taken_back_hold_all_calls() {
     let world = Arc::new(World::new("through: engine").await);
-    let user = world.user(&world.pool().await, "ada").await;
-    world.write(&seen(&user, world.days_ago(100))).await;
-    let record = world.expire(&user).await;
+    let (user, record) = world.run_out().await;
     let (signed_in, back) = (Arc::clone(&world), user.clone());
     world.emulator.meanwhile(Some(Arc::new(move |call: &Call| {
         let now = call.operation == "AdminDisableUser";

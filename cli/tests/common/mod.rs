@@ -8,6 +8,7 @@ use std::{
 };
 
 use redress::{Exit, Surroundings, run};
+use redress_router::rules::RuleSet;
 use redress_sandbox::emulator::Emulator;
 use serde_json::json;
 
@@ -82,6 +83,13 @@ pub(crate) fn function(emulator: &Emulator, deployment: &str, variables: &[(&str
     };
     // Clones share their services.
     drop(emulator.clone().with_service("lambda", Arc::new(handler)));
+}
+
+/// The function of a deployment that makes changes, by the rules that are built in.
+#[allow(dead_code, reason = "not every test has a deployment")]
+pub(crate) fn applying(emulator: &Emulator, deployment: &str) {
+    let hash = RuleSet::builtin().unwrap().hash;
+    function(emulator, deployment, &[("REDRESS_CEILING", "apply"), ("REDRESS_RULES_HASH", &*hash)]);
 }
 
 /// A stream whose reader is gone after so many bytes.

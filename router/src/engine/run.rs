@@ -229,8 +229,7 @@ impl Run<'_> {
         match (self.remediator.evidence(), &self.goal) {
             (Evidence::State, _) => self.keep_since(request, &now).await?,
             (Evidence::Activity, Goal::Fix) => self.seen = self.last_seen().await?,
-            // Without its row, the user would never be looked at again.
-            (Evidence::Activity, Goal::Undo(_)) if self.engine.activity.is_none() => {
+            (Evidence::Activity, Goal::Undo(_)) if self.goes_unheard() => {
                 return Err(Stop::stage(Stage::Refused, NO_ACTIVITY));
             }
             (Evidence::Activity, Goal::Undo(_)) => {}
@@ -465,6 +464,12 @@ impl Run<'_> {
     /// Whether the plan rests on when a user was last seen.
     fn rests_on_activity(&self) -> bool {
         self.remediator.evidence() == Evidence::Activity && matches!(self.goal, Goal::Fix)
+    }
+
+    /// Whether no table is there to be told of an undo: without its row, the user would never be looked at again.
+    fn goes_unheard(&self) -> bool {
+        let of_user = self.remediator.evidence() == Evidence::Activity;
+        of_user && matches!(self.goal, Goal::Undo(_)) && self.engine.activity.is_none()
     }
 
     /// When the user that this run is about was last seen.
@@ -1045,10 +1050,7 @@ impl Run<'_> {
             Goal::Undo(_) => Access::Undo,
         };
         self.time_left()?;
-        if self.remediator.evidence() == Evidence::Activity
-            && matches!(self.goal, Goal::Undo(_))
-            && self.engine.activity.is_none()
-        {
+        if self.goes_unheard() {
             return Err(Stop::retry(Duration::from_secs(900), format!("run {}: {NO_ACTIVITY}", self.id)));
         }
         let since = guard::read::<Since>(&self.items, &self.keys.since).ok().flatten();

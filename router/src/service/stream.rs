@@ -236,23 +236,15 @@ impl Service {
         let mut done = Box::pin(self.engine.handle(&request)).await;
         if untold {
             // What this event has done, and nothing else: somebody may have enabled the user since.
-            done.retain(|done| match done {
-                Done::Outcome(outcome) => outcome.stage.changed(),
-                Done::Repeat { .. } | Done::Unwanted(_) => false,
-                Done::Retry { .. } => true,
+            done.retain(|done| {
+                matches!(done, Done::Retry { .. })
+                    || done.outcome().is_some_and(|outcome| outcome.stage.changed())
             });
         }
         if !through_finding && let Some(why) = Box::pin(self.tell(&mut done, false)).await {
             return Ended::Retry(why);
         }
         done.retain(|done| !done.is_of_another());
-        if untold {
-            let again = done.into_iter().find_map(|done| match done {
-                Done::Retry { why, .. } => Some(why),
-                Done::Outcome(_) | Done::Repeat { .. } | Done::Unwanted(_) => None,
-            });
-            return again.map_or(Ended::Done, Ended::Retry);
-        }
         let says = Says::Inactive(policy.threshold(back.signed_in));
         self.follow(table, home, &back, done, through_finding.then_some(says), at).await
     }

@@ -5,8 +5,9 @@ pub(super) mod strengthen_passwords;
 use aws_sdk_cognitoidentityprovider::{
     Client,
     types::{
-        AdminCreateUserConfigType, DeletionProtectionType, LambdaConfigType, PasswordPolicyType,
-        UserPoolPolicyType, VerificationMessageTemplateType, VerifiedAttributeType,
+        AdminCreateUserConfigType, CustomEmailLambdaVersionConfigType, CustomEmailSenderLambdaVersionType,
+        DeletionProtectionType, LambdaConfigType, PasswordPolicyType, UserPoolPolicyType,
+        VerificationMessageTemplateType, VerifiedAttributeType,
     },
 };
 use serde_json::{Value, json};
@@ -19,6 +20,29 @@ fn absent_pool(at: &Place) -> String {
 
 /// A pool with settings of all kinds, whose passwords must be so long and have nothing special in them, or everything.
 async fn pool(at: &Place, length: i32, strict: bool, protected: bool) -> Result<String, Error> {
+    let function = at.arn("lambda", "function:pre-sign-up");
+    let triggers = LambdaConfigType::builder().pre_sign_up(function).build();
+    pool_with(at, length, strict, protected, triggers).await
+}
+
+/// A pool of weak passwords, without protection, whose messages a function sends: a key encrypts the codes in them.
+async fn pool_with_custom_sender(at: &Place) -> Result<String, Error> {
+    let sender = CustomEmailLambdaVersionConfigType::builder()
+        .lambda_version(CustomEmailSenderLambdaVersionType::V10)
+        .lambda_arn(at.arn("lambda", "function:send"))
+        .build()?;
+    let key = at.arn("kms", "key/1234abcd-12ab-34cd-56ef-1234567890ab");
+    let triggers = LambdaConfigType::builder().custom_email_sender(sender).kms_key_id(key).build();
+    pool_with(at, 6, false, false, triggers).await
+}
+
+async fn pool_with(
+    at: &Place,
+    length: i32,
+    strict: bool,
+    protected: bool,
+    triggers: LambdaConfigType,
+) -> Result<String, Error> {
     let passwords = PasswordPolicyType::builder()
         .minimum_length(length)
         .require_lowercase(true)
@@ -29,14 +53,13 @@ async fn pool(at: &Place, length: i32, strict: bool, protected: bool) -> Result<
         .build();
     let protection =
         if protected { DeletionProtectionType::Active } else { DeletionProtectionType::Inactive };
-    let function = at.arn("lambda", "function:pre-sign-up");
     let messages = VerificationMessageTemplateType::builder().email_message("Your code: {####}").build();
     let made = Client::new(&at.config)
         .create_user_pool()
         .pool_name(&at.name)
         .policies(UserPoolPolicyType::builder().password_policy(passwords).build())
         .deletion_protection(protection)
-        .lambda_config(LambdaConfigType::builder().pre_sign_up(function).build())
+        .lambda_config(triggers)
         .auto_verified_attributes(VerifiedAttributeType::Email)
         .verification_message_template(messages)
         .admin_create_user_config(

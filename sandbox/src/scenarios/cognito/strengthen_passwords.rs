@@ -1,4 +1,4 @@
-use super::{absent_pool, look_at_pool, pool, protect_pool::with_custom_sender};
+use super::{absent_pool, look_at_pool, pool, pool_with_custom_sender};
 use crate::scenarios::{
     Case,
     Expect::{Compliant, Fixed, Refused},
@@ -31,7 +31,7 @@ pub(in crate::scenarios) const SCENARIOS: Scenarios = Scenarios {
         Case::new(
             "with a custom sender",
             "Cognito.3",
-            |at| Box::pin(with_custom_sender(at)),
+            |at| Box::pin(pool_with_custom_sender(at)),
             Refused("`kms:CreateGrant`"),
         ),
         Case::new(
