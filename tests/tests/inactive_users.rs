@@ -669,6 +669,53 @@ async fn what_could_not_be_told_of_a_user_is_told_with_its_records_second_time()
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_is_told_with_a_records_second_time_of_a_user_who_was_enabled_by_hand() {
+    let mut world = World::new("through: engine").await;
+    let (user, record) = world.run_out().await;
+    assert!(world.batch(&world.service(), std::slice::from_ref(&record)).await.again.is_empty());
+    assert_eq!(world.emulator.events().len(), 1);
+    assert_eq!(world.stages(&user).await, [Stage::Verified]);
+    let enable = world.cognito().admin_enable_user().user_pool_id(&user.pool).username(&user.name);
+    enable.send().await.unwrap();
+    for remembered in [true, false] {
+        if !remembered {
+            world.store = Arc::new(Memory::default());
+        }
+        let came = world.batch(&world.service(), std::slice::from_ref(&record)).await;
+        assert_eq!((came.again, world.emulator.events().len()), (vec![], 1), "{remembered}");
+        assert!(world.enabled(&user).await, "{remembered}");
+    }
+    assert_eq!((world.stages(&user).await, world.made("AdminDisableUser")), (vec![], 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_bus_never_takes_is_not_sent_again_and_again() {
+    for (code, again) in [
+        ("InternalFailure", true),
+        ("InternalException", true),
+        ("ThrottlingException", true),
+        ("MalformedDetail", false),
+        ("NotAuthorizedForSource", false),
+    ] {
+        let world = World::new("through: engine").await;
+        let refusing = move |_| {
+            let entry = json!({ "ErrorCode": code, "ErrorMessage": "refused" });
+            let body = json!({ "FailedEntryCount": 1, "Entries": [entry] });
+            http::Response::new(body.to_string().into())
+        };
+        drop(world.emulator.clone().with_service("events", Arc::new(refusing)));
+        let (user, record) = world.run_out().await;
+        let service = world.service();
+        let came = world.batch(&service, std::slice::from_ref(&record)).await;
+        assert_eq!(came.again.len(), usize::from(again), "{code}");
+        let came = world.batch(&service, std::slice::from_ref(&record)).await;
+        assert_eq!(came.again.len(), usize::from(again), "{code}");
+        assert_eq!(world.made("PutEvents"), 1 + usize::from(again), "{code}");
+        assert_eq!((world.stages(&user).await, world.made("AdminDisableUser")), (vec![Stage::Verified], 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_finding_that_there_is_no_time_to_write_stays_in_the_stream() {
     let world = World::new("").await;
     let (user, record) = world.run_out().await;
