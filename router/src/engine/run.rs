@@ -1,6 +1,7 @@
 //! One run on one resource: from the first look at the state to the stored outcome.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Duration,
@@ -670,16 +671,20 @@ impl Run<'_> {
     /// another control counts where this one failed before it, too.
     async fn was_fixed_long_ago(&self) -> bool {
         let fixes = guard::read::<Fixes>(&self.items, &self.keys.fixes).ok().flatten().unwrap_or_default();
-        if let Some(own) = fixes.last.iter().find(|fix| fix.control == self.subject.control) {
-            return guard::disagrees(own.at, self.started);
-        }
-        for other in fixes.last.iter().filter(|fix| guard::disagrees(fix.at, self.started)) {
-            let Ok((change, _)) = self.engine.recorded_change(&other.run).await else { continue };
-            if matches!(self.decide(&change.from), Ok(Plan::Change(_))) {
-                return true;
+        let mut last = fixes.last;
+        last.sort_by_key(|fix| Reverse(fix.at));
+        for fix in last {
+            if fix.control == self.subject.control || self.failed_before(&fix).await {
+                return guard::disagrees(fix.at, self.started);
             }
         }
         false
+    }
+
+    /// Whether the control failed on what a fix has changed.
+    async fn failed_before(&self, fix: &Fix) -> bool {
+        let recorded = self.engine.recorded_change(&fix.run).await;
+        recorded.is_ok_and(|(change, _)| matches!(self.decide(&change.from), Ok(Plan::Change(_))))
     }
 
     /// Lease and intent, then the change, then its proof.

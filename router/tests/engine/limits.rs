@@ -141,6 +141,26 @@ async fn a_fix_for_another_control_is_one_where_this_one_failed_as_well() {
     }
 }
 
+/// What counts is the last fix that the control's own failing was ended by.
+#[tokio::test(start_paused = true)]
+async fn of_fixes_for_several_controls_the_last_that_changed_this_one_counts() {
+    for (first, first_fixed, off_again, expected) in
+        [("", "S3.14", true, Stage::Compliant), ("4", "S3.5", false, Stage::Disagrees)]
+    {
+        let id = format!("last-fix-{first}");
+        let world = World::new(&id, &two_controls(first, ""));
+        let about = |control: &str| finding_of(control, &[("AwsTestThing", &arn(&id))]);
+        let then = if first_fixed == "S3.14" { "S3.5" } else { "S3.14" };
+        world.thing(|thing| thing.on = false);
+        assert_eq!(stage(&world.imported_finding("e-1", about(first_fixed)).await), Stage::Verified);
+        world.pass(47);
+        world.thing(|thing| thing.on &= !off_again);
+        assert_eq!(stage(&world.imported_finding("e-2", about(then)).await), Stage::Verified);
+        world.pass(2);
+        assert_eq!(stage(&world.imported_finding("e-3", about(first_fixed)).await), expected, "{first}");
+    }
+}
+
 /// Tags are read where they count, and nowhere else: whoever may not read them need not.
 #[tokio::test(start_paused = true)]
 async fn tags_that_do_not_count_are_not_read() {
