@@ -5,7 +5,7 @@ use std::{io, process::ExitCode};
 use redress_remediators::{Error, ErrorKind};
 use redress_router::{
     config::ConfigError,
-    event::{InvalidEvent, printable},
+    event::{InvalidEvent, shown},
     rules::RulesError,
     store::Unread,
 };
@@ -100,7 +100,7 @@ impl From<Error> for Failure {
             ErrorKind::Invalid => Exit::Input,
             _ => Exit::Failed,
         };
-        Self::new(exit, printable(&error.message))
+        Self::new(exit, shown(&error.message))
     }
 }
 
@@ -108,7 +108,7 @@ impl From<Unread> for Failure {
     fn from(error: Unread) -> Self {
         match error {
             Unread::Store(error) => error.into(),
-            broken @ Unread::Broken { .. } => Self::new(Exit::Failed, printable(&broken.to_string())),
+            broken @ Unread::Broken { .. } => Self::new(Exit::Failed, shown(&broken.to_string())),
         }
     }
 }

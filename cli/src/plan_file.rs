@@ -8,7 +8,7 @@ use std::{io::Write as _, path::Path, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use redress_remediators::{Change, Key};
 use redress_router::{
-    event::{Decoded, decode_many, printable, shown},
+    event::{Decoded, decode_many, shown},
     finding::Finding,
 };
 use serde::{Deserialize, Serialize};
@@ -125,7 +125,7 @@ pub(crate) fn read(
 ) -> Result<Vec<Agreed>> {
     let invalid = |what: String| Failure::input(format!("plan file: {what}"));
     let refused = |what: String| Failure::new(Exit::Refused, format!("plan file: {what}; plan again"));
-    let plan: PlanFile = serde_json::from_slice(bytes).map_err(|error| invalid(printable(&error.to_string())))?;
+    let plan: PlanFile = serde_json::from_slice(bytes).map_err(|error| invalid(shown(&error.to_string())))?;
     if plan.schema != SCHEMA {
         return Err(invalid(format!("schema `{}` is not `{SCHEMA}`", shown(&plan.schema))));
     }

@@ -32,7 +32,7 @@ pub(crate) fn entry(out: &mut dyn Write, paint: Paint, entry: &Entry) -> io::Res
         head = [Some(paint.bold(&shown(control))), severity, title].into_iter().flatten().collect();
     }
     if head.is_empty() {
-        let why = whole(entry.reason.as_deref().unwrap_or_default());
+        let why = shown(entry.reason.as_deref().unwrap_or_default());
         return writeln!(out, "{}: {}: {why}\n", shown(&entry.source), word(paint, outcome));
     }
     let finding = || entry.finding.as_deref().unwrap_or_default();
